@@ -144,7 +144,7 @@ examine() {
 find_manager() {
   for manager in apt dnf apk brew; do
     manager_program=$manager
-    [ "$manager" != apt ] || manager_program=apt-get
+    [ "$manager" != apt ] || manager_program="apt-get"
     if command -v "$manager_program" >/dev/null 2>&1; then return; fi
   done
   manager=
