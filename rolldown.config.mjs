@@ -72,7 +72,8 @@ function thirdPartyLicences() {
           byTitle.set(title, text);
         }
       }
-      const texts = [...byTitle.keys()].toSorted().map((title) => byTitle.get(title));
+      const titles = [...byTitle.keys()].toSorted((a, b) => (a < b ? -1 : 1));
+      const texts = titles.map((title) => byTitle.get(title));
       const head = 'patch-vdi contains code of these packages. Their licences:\n\n';
       const source = head + texts.join(`\n${'-'.repeat(80)}\n\n`);
       this.emitFile({ type: 'asset', fileName: 'THIRD-PARTY-LICENSES.txt', source });
