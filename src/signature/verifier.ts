@@ -1,0 +1,205 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { PatchVdiError, systemErrorCode } from '../errors.js';
+import { startGpgv } from '../tools/gpgv.js';
+import type { RunningTool, ToolResult } from '../tools/run.js';
+import type { ToolEnvironment } from '../tools/find.js';
+import { complaintsAbout } from './complaint.js';
+import { prepareDetachedSignature } from './detached-signature.js';
+import { prepareKeyrings } from './keyring.js';
+import { MessageCheck } from './message-check.js';
+import { validatePolicy, type SignaturePolicy } from './policy.js';
+import { countdown, Releases } from './releases.js';
+import { judge, type Verdict } from './verdict.js';
+
+/** Stands beside the writer of the image: the same bytes go through both. */
+export interface UploadVerifier {
+  /**
+   * Takes the next bytes of the upload. They must not change until `done` was called, which happens exactly once, on
+   * whatever way the check ends. Throws `signature` as soon as the container is known to be wrong: then these bytes
+   * were not taken, and `done` is not called for them.
+   */
+  write(bytes: Uint8Array, done: () => void): void;
+  /**
+   * After the last chunk, once: waits until gpgv has exited.
+   *
+   * @throws PatchVdiError `signature` when the upload must not be trusted, `tool` when gpgv failed, `interrupted`
+   */
+  finish(): Promise<Verdict>;
+  /** Stops everything and removes the private folder. Safe at any time, idempotent. */
+  dispose(): Promise<void>;
+}
+
+export interface VerifierOptions {
+  readonly environment: ToolEnvironment;
+  /** A signed message whose clear text is larger is refused as soon as that shows, bytes. */
+  readonly clearTextLimitBytes: number;
+  readonly abortSignal?: AbortSignal | undefined;
+  /** How long gpgv may take after it has read everything; default one minute, it needs milliseconds. */
+  readonly exitTimeoutMilliseconds?: number;
+}
+
+const EXIT_TIMEOUT_MILLISECONDS = 60_000;
+
+/**
+ * Prepares the private folder (gpgv's home, with copies of the keyrings and of the detached signature) and starts
+ * gpgv in it. The caller must call `dispose` in the end; when this rejects, everything is cleaned up already.
+ *
+ * @throws PatchVdiError `usage` for a policy or file that cannot be used, `signature` for a file that is not a
+ *   detached signature, `tool` when gpgv is missing, `interrupted` when aborted
+ */
+export async function startVerifier(
+  policy: SignaturePolicy,
+  options: VerifierOptions,
+): Promise<UploadVerifier> {
+  validatePolicy(policy);
+  const folder = await makePrivateFolder(options.environment.temporaryFolder);
+  try {
+    const keyringPaths = await prepareKeyrings(policy.keyrings, folder);
+    const detached =
+      policy.detachedSignature === undefined
+        ? undefined
+        : await prepareDetachedSignature(policy.detachedSignature, folder);
+    const gpgv = await startGpgv({
+      environment: options.environment,
+      homeFolder: folder,
+      keyringPaths,
+      detachedSignaturePath: detached?.path,
+      abortSignal: options.abortSignal,
+    });
+    return new GpgvVerifier(policy, options, folder, gpgv, detached?.signatures);
+  } catch (error) {
+    await rm(folder, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+/** mkdtemp makes it 0700. Removing it is up to the caller. */
+async function makePrivateFolder(temporaryFolder: string): Promise<string> {
+  try {
+    return await mkdtemp(join(resolve(temporaryFolder), 'patch-vdi-gpgv-'));
+  } catch (error) {
+    const code = systemErrorCode(error) ?? 'an unknown error';
+    throw complaintsAbout(
+      code === 'ENOSPC' ? 'space' : 'usage',
+      'make a private folder for gpgv',
+      temporaryFolder,
+    )('the temporary folder cannot be used', { found: code, expected: 'a writable folder', cause: error });
+  }
+}
+
+class GpgvVerifier implements UploadVerifier {
+  readonly #policy: SignaturePolicy;
+  readonly #options: VerifierOptions;
+  readonly #folder: string;
+  readonly #gpgv: RunningTool;
+  /** Absent with a detached signature: then the upload's content is anybody's business but ours. */
+  readonly #check: MessageCheck | undefined;
+  readonly #detachedSignatures: number;
+  readonly #releases = new Releases();
+  #failure: unknown;
+  #disposing: Promise<void> | undefined;
+
+  constructor(
+    policy: SignaturePolicy,
+    options: VerifierOptions,
+    folder: string,
+    gpgv: RunningTool,
+    detachedSignatures: number | undefined,
+  ) {
+    this.#policy = policy;
+    this.#options = options;
+    this.#folder = folder;
+    this.#gpgv = gpgv;
+    this.#detachedSignatures = detachedSignatures ?? 0;
+    if (detachedSignatures === undefined) {
+      this.#check = new MessageCheck(options.clearTextLimitBytes, (error) => this.#fail(error));
+    }
+    // gpgv may exit before it has read everything (a damaged message, a kill): EPIPE is no news then, finish() asks
+    // how it ended. What the dead process did not read is given back.
+    gpgv.stdin.on('error', () => undefined);
+    gpgv.stdin.on('close', () => this.#releases.close());
+    void gpgv.finished.then(
+      () => this.#releases.close(),
+      () => this.#releases.close(),
+    );
+  }
+
+  write(bytes: Uint8Array, done: () => void): void {
+    if (this.#failure !== undefined) throw this.#failure;
+    const taken = countdown(2, done);
+    try {
+      if (this.#check === undefined) taken();
+      else this.#check.write(bytes, taken);
+    } catch (error) {
+      this.#fail(error);
+      throw error;
+    }
+    const release = this.#releases.lend(taken);
+    this.#gpgv.stdin.write(bytes, release);
+  }
+
+  async finish(): Promise<Verdict> {
+    if (this.#failure !== undefined) throw this.#failure;
+    let signatures = this.#detachedSignatures;
+    try {
+      if (this.#check !== undefined) signatures = await this.#check.finish();
+    } catch (error) {
+      this.#fail(error);
+      throw error;
+    }
+    const result = await this.#gpgvResult();
+    // Killed by us meanwhile: that is not gpgv's fault.
+    if (this.#failure !== undefined) throw this.#failure;
+    return judge(result, signatures, this.#policy);
+  }
+
+  dispose(): Promise<void> {
+    this.#disposing ??= this.#dispose();
+    return this.#disposing;
+  }
+
+  async #dispose(): Promise<void> {
+    this.#failure ??= new PatchVdiError('interrupted', 'the signature check was stopped');
+    this.#gpgv.kill();
+    await this.#gpgv.finished.catch(() => undefined);
+    await this.#check?.destroy();
+    await rm(this.#folder, { recursive: true, force: true });
+  }
+
+  /** The first fault decides; gpgv need not read on. */
+  #fail(error: unknown): void {
+    this.#failure ??= error;
+    this.#gpgv.kill();
+  }
+
+  /** Ends gpgv's input and waits for its exit, with a time limit from the moment it has read everything. */
+  async #gpgvResult(): Promise<ToolResult> {
+    const limit = this.#options.exitTimeoutMilliseconds ?? EXIT_TIMEOUT_MILLISECONDS;
+    let timer: NodeJS.Timeout | undefined;
+    let timedOut = false;
+    let ended = false;
+    this.#gpgv.stdin.end(() => {
+      // Also called when gpgv is gone; a timer would only keep the program alive then.
+      if (ended) return;
+      timer = setTimeout(() => {
+        timedOut = true;
+        this.#gpgv.kill();
+      }, limit);
+    });
+    try {
+      const result = await this.#gpgv.finished;
+      if (!timedOut) return result;
+    } finally {
+      ended = true;
+      clearTimeout(timer);
+    }
+    throw new PatchVdiError('tool', 'gpgv does not end', {
+      context: {
+        operation: 'check the signature',
+        found: `still running ${limit} ms after the last byte`,
+        expected: 'its verdict',
+      },
+    });
+  }
+}
