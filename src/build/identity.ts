@@ -1,0 +1,107 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { PatchVdiError } from '../errors.js';
+
+/** What makes an image this one and no other, apart from its contents. */
+export interface ImageIdentity {
+  readonly filesystemUuid: string;
+  readonly hashSeed: string;
+  readonly vhdUuid: string;
+  readonly label: string;
+  /** Seconds since 1970 for every timestamp; undefined means the clock. */
+  readonly epochSeconds: number | undefined;
+}
+
+export interface IdentityRequest {
+  readonly uuid?: string | undefined;
+  readonly vhdUuid?: string | undefined;
+  readonly label?: string | undefined;
+  readonly sourceDateEpoch?: number | undefined;
+}
+
+/** Our namespace for version 5 UUIDs; a random UUID, fixed for ever. */
+const NAMESPACE = '3e0d4b5a-6f0a-4d0e-9d2b-1f6a7c9e5b21';
+const MAX_EPOCH_SECONDS = 2 ** 32 - 1;
+const MAX_LABEL_BYTES = 16;
+
+/** 16 bytes of a UUID in text form, in the order of RFC 9562. */
+export function uuidBytes(text: string): Uint8Array {
+  return Uint8Array.from(Buffer.from(text.replaceAll('-', ''), 'hex'));
+}
+
+/** The text form of 16 bytes. */
+export function uuidText(bytes: Uint8Array): string {
+  const hex = Buffer.from(bytes).toString('hex');
+  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join('-');
+}
+
+function withVersion(bytes: Uint8Array, version: number): string {
+  bytes[6] = ((bytes[6] ?? 0) & 0x0f) | (version << 4);
+  bytes[8] = ((bytes[8] ?? 0) & 0x3f) | 0x80;
+  return uuidText(bytes);
+}
+
+/** A UUID made of a name: the same name, the same UUID (RFC 9562, section 5.5). */
+export function uuidFromName(name: string): string {
+  const hash = createHash('sha1').update(uuidBytes(NAMESPACE)).update(name, 'utf8').digest();
+  return withVersion(hash.subarray(0, 16), 5);
+}
+
+function checkUuid(option: string, text: string | undefined): string | undefined {
+  if (text === undefined) return undefined;
+  const lower = text.toLowerCase();
+  const isUuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(lower);
+  if (isUuid && /[1-9a-f]/.test(lower)) return lower;
+  throw new PatchVdiError('usage', `${option} is not a UUID`, {
+    context: { found: JSON.stringify(text), expected: '8-4-4-4-12 hexadecimal digits, not all zero' },
+  });
+}
+
+function checkLabel(label: string): string {
+  const bytes = Buffer.byteLength(label, 'utf8');
+  if (bytes <= MAX_LABEL_BYTES && !/\p{Cc}/u.test(label)) return label;
+  throw new PatchVdiError('usage', 'the label cannot be used', {
+    context: {
+      found: `${bytes} bytes: ${JSON.stringify(label)}`,
+      expected: `at most ${MAX_LABEL_BYTES} bytes of UTF-8, no control characters`,
+    },
+  });
+}
+
+function checkEpoch(seconds: number | undefined): number | undefined {
+  if (seconds === undefined) return undefined;
+  if (Number.isInteger(seconds) && seconds >= 1 && seconds <= MAX_EPOCH_SECONDS) return seconds;
+  throw new PatchVdiError('usage', 'the source date epoch cannot be used', {
+    context: { found: String(seconds), expected: `whole seconds since 1970, 1 to ${MAX_EPOCH_SECONDS}` },
+  });
+}
+
+/** Checks what the user gave, before anything is touched. */
+export function checkIdentity(request: IdentityRequest): void {
+  checkUuid('the file system UUID', request.uuid);
+  checkUuid('the VHD UUID', request.vhdUuid);
+  checkLabel(request.label ?? '');
+  checkEpoch(request.sourceDateEpoch);
+}
+
+/**
+ * The identity of an image: what was asked for, else made from the epoch and the image's shape (same inputs, same
+ * bytes), else random.
+ *
+ * @param shape everything that the bytes depend on besides the upload: sizes, file system, format
+ * @throws PatchVdiError `usage`
+ */
+export function imageIdentity(request: IdentityRequest, shape: readonly (string | number)[]): ImageIdentity {
+  const epochSeconds = checkEpoch(request.sourceDateEpoch);
+  const label = checkLabel(request.label ?? '');
+  const make = (role: string): string =>
+    epochSeconds === undefined
+      ? withVersion(randomBytes(16), 4)
+      : uuidFromName(JSON.stringify([role, epochSeconds, label, ...shape]));
+  return {
+    filesystemUuid: checkUuid('the file system UUID', request.uuid) ?? make('file system'),
+    hashSeed: make('hash seed'),
+    vhdUuid: checkUuid('the VHD UUID', request.vhdUuid) ?? make('vhd'),
+    label,
+    epochSeconds,
+  };
+}

@@ -1,0 +1,86 @@
+import { PatchVdiError } from '../errors.js';
+import type { TemplateFacts } from '../plan/image-map.js';
+import { planRaw } from '../plan/plan-raw.js';
+import { planVhd } from '../plan/plan-vhd.js';
+import type { ImageFormat, Plan } from '../plan/plan.js';
+import { uuidBytes, imageIdentity, type ImageIdentity } from './identity.js';
+import {
+  checkImageOptions,
+  openSource,
+  toolEnvironment,
+  type ImageOptions,
+  type SourceOption,
+} from './options.js';
+import { imageSize } from './size-rule.js';
+import { makeTemplate } from './template.js';
+
+/** The identity of an image for an upload of that length; one place, so that plan and build agree. */
+export function identityFor(
+  options: ImageOptions,
+  virtualSize: number,
+  payloadLength: number,
+): ImageIdentity {
+  return imageIdentity(options, [virtualSize, payloadLength, 'ext4', options.format]);
+}
+
+export function planFor(format: ImageFormat, facts: TemplateFacts, identity: ImageIdentity): Plan {
+  switch (format) {
+    case 'raw':
+      return planRaw(facts);
+    case 'vhd': {
+      const createdSeconds = identity.epochSeconds ?? Math.floor(Date.now() / 1000);
+      return planVhd(facts, { uniqueId: uuidBytes(identity.vhdUuid), createdSeconds });
+    }
+  }
+}
+
+/** An empty upload cannot be planned. */
+export function refuseEmpty(contentLength: number | undefined, name: string): void {
+  if (contentLength !== 0) return;
+  throw new PatchVdiError('upload', 'the upload is empty', {
+    context: { path: name, found: '0 bytes', expected: 'at least 1' },
+    leftBehind: 'nothing was touched',
+  });
+}
+
+export interface PlanOptions extends ImageOptions {
+  /** Only its length is looked at; leave it out and give `contentLength` instead. */
+  readonly source?: SourceOption | undefined;
+}
+
+/**
+ * The plan for an upload of known length, without reading the upload and without writing any output. (A sparse
+ * template is made in the temporary folder and removed.)
+ *
+ * @throws PatchVdiError `usage` without a length; `space`, `tool`, `interrupted`
+ */
+export async function planPatchImage(options: PlanOptions): Promise<Plan> {
+  const { requestedSize } = checkImageOptions(options);
+  let contentLength = options.contentLength;
+  let name = 'upload';
+  if (options.source !== undefined) {
+    const source = openSource(options.source, options.contentLength);
+    ({ contentLength, name } = source);
+    source.close();
+  }
+  if (contentLength === undefined) {
+    throw new PatchVdiError('usage', 'a plan needs the length of the upload', {
+      context: { path: name, found: 'an upload without a length', expected: 'a file, or --content-length' },
+    });
+  }
+  refuseEmpty(contentLength, name);
+  const virtualSize = imageSize(contentLength, requestedSize);
+  const identity = identityFor(options, virtualSize, contentLength);
+  const template = await makeTemplate(virtualSize, contentLength, identity, {
+    environment: toolEnvironment(options.environment),
+    epochSeconds: identity.epochSeconds,
+    abortSignal: options.signal,
+  });
+  try {
+    const plan = planFor(options.format, template.facts, identity);
+    await template.checked;
+    return plan;
+  } finally {
+    await template.dispose();
+  }
+}

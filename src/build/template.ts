@@ -1,0 +1,169 @@
+import { truncateSync, writeFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { PatchVdiError } from '../errors.js';
+import { readDirectory } from '../ext/directory.js';
+import { inodeSizeBytes, openExt, readInode, type ExtFilesystem } from '../ext/filesystem.js';
+import { mergeExtents, readFileMap, type Extent } from '../ext/file-extents.js';
+import { ROOT_INODE_NUMBER } from '../ext/layout.js';
+import { firstFreeBlock, mapMetadata } from '../ext/metadata-map.js';
+import { openRandomAccess, type RandomAccessFile } from '../io/random-access-file.js';
+import { PAYLOAD_NAME, type TemplateFacts } from '../plan/image-map.js';
+import { PATCH_MODE, trimPatchFile } from '../tools/debugfs.js';
+import { checkFilesystem, type E2fsprogsCall } from '../tools/e2fsprogs.js';
+import { BLOCK_BYTES, formatTemplate } from '../tools/mke2fs.js';
+import { trace } from '../trace.js';
+import { roundUp, unitsToHold } from '../units.js';
+import { uuidBytes, type ImageIdentity } from './identity.js';
+import { PAYLOAD_UNIT_BYTES, payloadStartFor, requireFit } from './size-rule.js';
+
+/** The image, formatted sparse, with the file `patch` allocated but none of its bytes written. */
+export interface Template {
+  readonly facts: TemplateFacts;
+  readonly file: RandomAccessFile;
+  /** Free bytes in the file system. */
+  readonly scratchBytes: number;
+  /** e2fsck's judgement, which runs beside whatever comes next; await it before the seal. */
+  readonly checked: Promise<void>;
+  /** Removes the template. Safe at any time, idempotent. */
+  dispose(): Promise<void>;
+}
+
+function createSparse(path: string, sizeBytes: number): void {
+  writeFileSync(path, '');
+  truncateSync(path, sizeBytes);
+}
+
+async function withFilesystem<T>(path: string, use: (filesystem: ExtFilesystem) => Promise<T>): Promise<T> {
+  const file = openRandomAccess(path);
+  try {
+    return await use(await openExt((offset, length) => Promise.resolve(file.read(offset, length))));
+  } finally {
+    file.close();
+  }
+}
+
+function mismatch(found: string, expected: string): PatchVdiError {
+  return new PatchVdiError('tool', 'the template is not what was asked for', {
+    context: { operation: 'read the template back', found, expected },
+    hint: 'mke2fs and debugfs reported no error; patch-vdi doctor shows their versions',
+  });
+}
+
+function requireEqual(what: string, found: string | number, expected: string | number): void {
+  if (found !== expected) throw mismatch(`${what} ${found}`, `${what} ${expected}`);
+}
+
+/** The file `patch` as the template really has it; exit codes prove nothing, so every property is compared. */
+async function readBack(
+  filesystem: ExtFilesystem,
+  start: number,
+  payloadLength: number,
+  identity: ImageIdentity,
+) {
+  const { superblock } = filesystem;
+  requireEqual('block size', superblock.blockBytes, BLOCK_BYTES);
+  requireEqual(
+    'UUID',
+    Buffer.from(superblock.uuid).toString('hex'),
+    Buffer.from(uuidBytes(identity.filesystemUuid)).toString('hex'),
+  );
+  requireEqual('label', superblock.label, identity.label);
+
+  const entries = await readDirectory(filesystem, ROOT_INODE_NUMBER);
+  const entry = entries.find((candidate) => candidate.name === PAYLOAD_NAME);
+  if (entry === undefined)
+    throw mismatch(`the root holds ${entries.map(({ name }) => name).join(', ')}`, 'a file patch');
+  const inode = await readInode(filesystem, entry.inodeNumber);
+  requireEqual('mode of patch', inode.i_mode.toString(8), PATCH_MODE.toString(8));
+  requireEqual('owner of patch', `${inode.i_uid}:${inode.i_gid}`, '0:0');
+  requireEqual('links to patch', inode.i_links_count, 1);
+  requireEqual('size of patch', inodeSizeBytes(inode), payloadLength);
+
+  const map = await readFileMap(filesystem, inode);
+  const [extent, ...others] = mergeExtents(map.extents);
+  requireEqual('runs of blocks in patch', others.length + 1, 1);
+  requireEqual('start of patch', (extent?.fsBlock ?? 0) * BLOCK_BYTES, start);
+  requireEqual('blocks of patch', extent?.blockCount ?? 0, unitsToHold(payloadLength, BLOCK_BYTES));
+  requireEqual('first file block of patch', extent?.fileBlock ?? -1, 0);
+  requireEqual('unwritten extents in patch', extent?.unwritten === true ? 1 : 0, 0);
+  const extents: readonly Extent[] = extent === undefined ? [] : [extent];
+  return { extents, metadata: await mapMetadata(filesystem, map.treeBlocks) };
+}
+
+/**
+ * Makes the template for an upload of known length: a probe that tells where the payload starts in an image of this
+ * size, then the file system itself, trimmed to the exact length, read back, and given to e2fsck.
+ *
+ * @param virtualSize bytes, a multiple of 2 MiB
+ * @throws PatchVdiError `space` when the payload does not fit, `tool` when a program failed or lied, `interrupted`
+ */
+export async function makeTemplate(
+  virtualSize: number,
+  payloadLength: number,
+  identity: ImageIdentity,
+  call: E2fsprogsCall,
+): Promise<Template> {
+  const folder = await mkdtemp(join(call.environment.temporaryFolder, 'patch-vdi-template-'));
+  const format = async (name: string, patchBytes: number, slackBlocks: number): Promise<string> => {
+    const imagePath = join(folder, name);
+    createSparse(imagePath, virtualSize);
+    const { label, filesystemUuid: uuid, hashSeed } = identity;
+    await formatTemplate({ imagePath, folder, patchBytes, slackBlocks, label, uuid, hashSeed }, call);
+    return imagePath;
+  };
+  try {
+    const probe = await format('probe', BLOCK_BYTES, 0);
+    const free = await withFilesystem(probe, firstFreeBlock);
+    if (free === undefined) throw mismatch('no free block in an empty file system', 'free blocks');
+    const start = payloadStartFor(virtualSize, free);
+    trace(
+      'template',
+      `first free block ${free}, payload at ${start.offset}, slack ${start.slackBlocks} blocks`,
+    );
+    requireFit(virtualSize, start.offset, payloadLength);
+
+    const path = await format('template', payloadLength, start.slackBlocks);
+    const allocatedBlocks = roundUp(payloadLength, PAYLOAD_UNIT_BYTES) / BLOCK_BYTES;
+    await trimPatchFile({ imagePath: path, folder, sizeBytes: payloadLength, allocatedBlocks }, call);
+    return await openTemplate(folder, path, start.offset, payloadLength, virtualSize, identity, call);
+  } catch (error) {
+    await rm(folder, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+async function openTemplate(
+  folder: string,
+  path: string,
+  start: number,
+  payloadLength: number,
+  virtualSize: number,
+  identity: ImageIdentity,
+  call: E2fsprogsCall,
+): Promise<Template> {
+  const checked = checkFilesystem(path, call);
+  // Awaited before the seal, which may come much later than the failure.
+  checked.catch(() => undefined);
+  const file = openRandomAccess(path);
+  try {
+    const filesystem = await openExt((offset, length) => Promise.resolve(file.read(offset, length)));
+    const { extents, metadata } = await readBack(filesystem, start, payloadLength, identity);
+    return {
+      facts: { virtualSize, blockBytes: BLOCK_BYTES, payloadLength, extents, metadata },
+      file,
+      scratchBytes: filesystem.superblock.freeBlockCount * BLOCK_BYTES,
+      checked,
+      async dispose() {
+        file.close();
+        // e2fsck may still be reading what is about to go; its verdict no longer matters then.
+        await checked.catch(() => undefined);
+        await rm(folder, { recursive: true, force: true });
+      },
+    };
+  } catch (error) {
+    file.close();
+    await checked.catch(() => undefined);
+    throw error;
+  }
+}

@@ -1,0 +1,144 @@
+import { Command } from 'commander';
+import { buildPatchImage } from '../build/build-image.js';
+import type { BuildOptions, SinkOption, SourceOption, VerifyOption } from '../build/options.js';
+import { PatchVdiError } from '../errors.js';
+import type { SignaturePolicy } from '../signature/policy.js';
+import { addImageOptions, readImageOptions, type RawImageOptions } from './image-options.js';
+import type { CommandContext } from './program.js';
+import { startProgressBar } from './progress.js';
+import { summaryLines } from './summary.js';
+import { columnsOf } from './text.js';
+
+interface RawBuildOptions extends RawImageOptions {
+  readonly output: string;
+  readonly force?: boolean;
+  readonly keyring?: readonly string[];
+  readonly signer?: readonly string[];
+  readonly signature?: string;
+  readonly allowUnsigned?: boolean;
+  readonly allowSha256?: string;
+  readonly allowWeakDigest?: boolean;
+  readonly allowExpiredKey?: boolean;
+  readonly digest?: boolean;
+  readonly json?: boolean;
+  readonly quiet?: boolean;
+  readonly progress: boolean;
+}
+
+const collect = (value: string, before: readonly string[] = []): string[] => [...before, value];
+
+const EXAMPLES = `
+Examples:
+  patch-vdi build hotfix.xsupdate -o hotfix.vhd --keyring keys.gpg
+  cat hotfix.xsupdate | patch-vdi build - --content-length 734003200 \\
+      --keyring keys.gpg --signer FINGERPRINT --format vhd > hotfix.vhd
+  patch-vdi build driver.sh --signature driver.sh.sig --keyring keys.asc -o driver.raw
+
+Exit codes: 0 built; 2 usage, 3 signature, 4 upload, 5 space, 7 a tool failed,
+8 output failed, 130/143 stopped. After any failure nothing has the output's
+name and nothing that was written can be mounted or imported.`;
+
+function verifyOption(raw: RawBuildOptions): VerifyOption {
+  const needsKeyring = [
+    ['--signer', raw.signer],
+    ['--signature', raw.signature],
+    ['--allow-weak-digest', raw.allowWeakDigest],
+    ['--allow-expired-key', raw.allowExpiredKey],
+  ] as const;
+  const lonely = needsKeyring.find(([, value]) => value !== undefined)?.[0];
+  if (raw.keyring === undefined && lonely !== undefined) {
+    throw new PatchVdiError('usage', `${lonely} needs a keyring`, {
+      context: { found: `${lonely} without --keyring`, expected: '--keyring FILE beside it' },
+    });
+  }
+  const signature: SignaturePolicy | undefined = raw.keyring && {
+    keyrings: raw.keyring,
+    ...(raw.signer === undefined ? {} : { signers: raw.signer }),
+    ...(raw.signature === undefined ? {} : { detachedSignature: raw.signature }),
+    ...(raw.allowWeakDigest === undefined ? {} : { allowWeakDigest: raw.allowWeakDigest }),
+    ...(raw.allowExpiredKey === undefined ? {} : { allowExpiredKey: raw.allowExpiredKey }),
+  };
+  return {
+    ...(signature === undefined ? {} : { signature }),
+    ...(raw.allowSha256 === undefined ? {} : { sha256: raw.allowSha256 }),
+    ...(raw.allowUnsigned === undefined ? {} : { unsigned: raw.allowUnsigned }),
+  };
+}
+
+function sourceOption(upload: string): SourceOption {
+  if (upload !== '-') return upload;
+  if (process.stdin.isTTY) {
+    throw new PatchVdiError('usage', 'standard input is a terminal', {
+      context: { found: 'a terminal', expected: 'an upload through a pipe or a redirected file' },
+      hint: 'cat UPLOAD | patch-vdi build - ..., or name the file instead of -',
+    });
+  }
+  return { fd: 0, name: 'standard input' };
+}
+
+function sinkOption(output: string, force: boolean): SinkOption {
+  if (output !== '-') return { path: output, force };
+  if (process.stdout.isTTY) {
+    throw new PatchVdiError('usage', 'a disk image is not for a terminal', {
+      context: { found: 'standard output is a terminal', expected: 'a file, a pipe, or -o FILE' },
+      hint: 'add -o FILE',
+    });
+  }
+  return { fd: 1, name: 'standard output' };
+}
+
+async function build(upload: string, raw: RawBuildOptions, context: CommandContext): Promise<void> {
+  const toStdout = raw.output === '-';
+  context.useJson(raw.json === true ? (toStdout ? 'stderr' : 'stdout') : undefined);
+  const image = readImageOptions(raw, raw.output);
+  const verify = verifyOption(raw);
+  const sink = sinkOption(raw.output, raw.force === true);
+  const source = sourceOption(upload);
+
+  const showBar = process.stderr.isTTY && raw.progress && raw.quiet !== true && raw.json !== true;
+  const bar = showBar ? await startProgressBar() : undefined;
+  const options: BuildOptions = {
+    ...image,
+    source,
+    sink,
+    verify,
+    digest: raw.digest,
+    signal: context.interrupts.signal,
+    onProgress: bar && ((progress) => bar.report(progress)),
+  };
+  const result = await buildPatchImage(options).finally(() => bar?.stop());
+  if (raw.json === true) context.printJson({ ok: true, ...result });
+  else if (raw.quiet !== true) {
+    const stream = toStdout ? process.stderr : process.stdout;
+    stream.write(`${summaryLines(result, columnsOf(stream)).join('\n')}\n`);
+  }
+}
+
+export function buildCommand(context: CommandContext): Command {
+  const command = new Command('build')
+    .summary('turn an upload into a sealed disk image')
+    .description(
+      'Writes an upload as the file "patch" into a new ext4 disk image, in one pass, and seals\nthe image only if the signature holds.',
+    )
+    .argument('<upload>', 'the file to put into the image; - for standard input')
+    .option('-o, --output <file>', 'the image; - for standard output', '-')
+    .option('--force', 'replace an existing output')
+    .option('--keyring <file>', 'public keys that may have signed, binary or armoured (repeatable)', collect)
+    .option(
+      '--signer <fingerprint>',
+      'full fingerprint that must have signed (repeatable: one of them)',
+      collect,
+    )
+    .option('--signature <file>', 'a detached signature of the upload')
+    .option('--allow-unsigned', 'build without any verification')
+    .option('--allow-sha256 <hex>', 'the upload must have this SHA-256')
+    .option('--allow-weak-digest', 'accept SHA-1 and RIPEMD-160 signatures')
+    .option('--allow-expired-key', 'accept a signature of a key that has expired');
+  return addImageOptions(command)
+    .option('--digest', 'report the SHA-256 of the upload')
+    .option('--json', 'print one result object (to stderr if the image goes to stdout)')
+    .option('--quiet', 'print nothing but errors')
+    .option('--no-progress', 'no progress bar')
+    .addHelpText('after', EXAMPLES)
+    .action((upload: string, raw: RawBuildOptions) => build(upload, raw, context));
+}

@@ -1,0 +1,26 @@
+import type { ErrorKind } from '../errors.js';
+
+/** The exit code of each kind of error (design, "Errors"); the README documents the same table. */
+const EXIT_CODES: Readonly<Record<Exclude<ErrorKind, 'interrupted'>, number>> = {
+  usage: 2,
+  signature: 3,
+  upload: 4,
+  space: 5,
+  image: 6,
+  tool: 7,
+  sink: 8,
+};
+
+/** A defect of this program, which no kind describes. */
+export const EXIT_DEFECT = 70;
+
+/** Signals that stop a build, and the exit codes a shell expects for them: 128 + number. */
+export const STOP_SIGNALS = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
+
+export type StopSignal = keyof typeof STOP_SIGNALS;
+
+/** @param stoppedBy the signal that came, if any: it decides, whatever error it led to */
+export function exitCodeFor(kind: ErrorKind, stoppedBy: StopSignal | undefined): number {
+  if (stoppedBy !== undefined) return STOP_SIGNALS[stoppedBy];
+  return kind === 'interrupted' ? STOP_SIGNALS.SIGINT : EXIT_CODES[kind];
+}

@@ -1,0 +1,75 @@
+import { Option, type Command } from 'commander';
+import type { ImageOptions } from '../build/options.js';
+import { PatchVdiError } from '../errors.js';
+import type { ImageFormat } from '../plan/plan.js';
+import { parseByteSize } from '../units.js';
+import { environmentOfProcess, sourceDateEpoch } from './environment.js';
+
+/** Options of every command that shapes an image, as commander hands them over. */
+export interface RawImageOptions {
+  readonly format?: string;
+  readonly contentLength?: string;
+  readonly size?: string;
+  readonly label?: string;
+  readonly uuid?: string;
+  readonly vhdUuid?: string;
+  readonly sourceDateEpoch?: string;
+}
+
+export function addImageOptions(command: Command): Command {
+  return command
+    .addOption(
+      new Option('--format <format>', 'raw or vhd; default: by the ending of the output').choices([
+        'raw',
+        'vhd',
+      ]),
+    )
+    .option('--content-length <bytes>', 'length of an upload that comes through a pipe')
+    .option('--size <size>', 'size of the disk, e.g. 6G (rounded up to 2 MiB); default: 4 x the upload')
+    .option('--label <text>', 'label of the file system, up to 16 bytes')
+    .option('--uuid <uuid>', 'UUID of the file system')
+    .option('--vhd-uuid <uuid>', 'UUID of the VHD')
+    .option(
+      '--source-date-epoch <seconds>',
+      'same inputs, same bytes: time for all timestamps, seed of all UUIDs',
+    );
+}
+
+function byteSize(option: string, text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  const bytes = parseByteSize(text);
+  if (bytes !== undefined) return bytes;
+  throw new PatchVdiError('usage', `${option} is not a size`, {
+    context: { found: JSON.stringify(text), expected: 'bytes, or a number with K, M, G, T (powers of 1024)' },
+  });
+}
+
+const FORMAT_OF_ENDING: Readonly<Record<string, ImageFormat>> = { vhd: 'vhd', raw: 'raw', img: 'raw' };
+
+function formatOf(option: string | undefined, output: string | undefined): ImageFormat {
+  if (option === 'raw' || option === 'vhd') return option;
+  const ending = /\.([^./]+)$/.exec(output ?? '')?.[1]?.toLowerCase();
+  const format = ending === undefined ? undefined : FORMAT_OF_ENDING[ending];
+  if (format !== undefined) return format;
+  throw new PatchVdiError('usage', 'the format of the image is not given', {
+    context: {
+      found: output === undefined || output === '-' ? 'no output file' : output,
+      expected: 'an output ending in .vhd, .raw or .img',
+    },
+    hint: 'add --format vhd or --format raw',
+  });
+}
+
+/** @throws PatchVdiError `usage` */
+export function readImageOptions(raw: RawImageOptions, output: string | undefined): ImageOptions {
+  return {
+    format: formatOf(raw.format, output),
+    contentLength: byteSize('--content-length', raw.contentLength),
+    size: byteSize('--size', raw.size),
+    label: raw.label,
+    uuid: raw.uuid,
+    vhdUuid: raw.vhdUuid,
+    sourceDateEpoch: sourceDateEpoch(raw.sourceDateEpoch),
+    environment: environmentOfProcess(),
+  };
+}

@@ -1,0 +1,51 @@
+import type { BuildResult } from '../build/build-image.js';
+import { describeBytes } from '../units.js';
+import { fieldLines } from './text.js';
+
+function signedBy(result: BuildResult): string {
+  if (result.signatures.length === 0) {
+    return result.verifiedBy === 'nothing'
+      ? 'nobody asked (--allow-unsigned)'
+      : 'no signature; its SHA-256 was checked';
+  }
+  return result.signatures
+    .map((signature) => {
+      const notes = [
+        ...(signature.weakDigest ? [`weak digest ${signature.hashAlgorithm} allowed`] : []),
+        ...(signature.expiredKey ? ['expired key allowed'] : []),
+      ];
+      const suffix = notes.length === 0 ? '' : ` (${notes.join(', ')})`;
+      return `${signature.userId}${suffix}\n${signature.primaryFingerprint}`;
+    })
+    .join('\n');
+}
+
+/** What a person reads after a build. */
+export function summaryLines(result: BuildResult, columns: number): string[] {
+  const seconds = result.elapsedMilliseconds / 1000;
+  const rate = seconds > 0 ? `, ${describeRate(result.payloadLength / seconds)}` : '';
+  return [
+    `built ${result.format} image with an upload of ${describeBytes(result.payloadLength)}`,
+    ...fieldLines(
+      [
+        ['image', result.output],
+        ['disk', `${describeBytes(result.virtualSize)}, ${describeBytes(result.outputLength)} of image`],
+        [
+          'file system',
+          `${result.filesystem}, UUID ${result.filesystemUuid}${result.label === '' ? '' : `, label ${result.label}`}`,
+        ],
+        ['VHD', result.vhdUuid === undefined ? undefined : `UUID ${result.vhdUuid}`],
+        ['scratch', `${describeBytes(result.scratchBytes)} free beside patch`],
+        ['signed by', signedBy(result)],
+        ['SHA-256', result.sha256],
+        ['took', `${seconds.toFixed(2)} s${rate}${result.spooled ? ', through a spool' : ''}`],
+        ['warning', result.warnings.length === 0 ? undefined : result.warnings.join('\n')],
+      ],
+      columns,
+    ),
+  ];
+}
+
+function describeRate(bytesPerSecond: number): string {
+  return `${(bytesPerSecond / 1024 / 1024).toFixed(0)} MiB/s`;
+}

@@ -1,0 +1,40 @@
+import { printable } from '../signature/printable.js';
+
+/** The width that everything must fit in when nothing better is known. */
+const DEFAULT_COLUMNS = 80;
+
+export function columnsOf(stream: NodeJS.WriteStream): number {
+  return stream.isTTY && stream.columns > 20 ? stream.columns : DEFAULT_COLUMNS;
+}
+
+/** Breaks a text into lines of at most `width` characters, between words; a longer word stands alone. */
+export function wrapWords(text: string, width: number): string[] {
+  const lines: string[] = [];
+  let line = '';
+  for (const word of text.split(' ')) {
+    if (line !== '' && line.length + 1 + word.length > width) {
+      lines.push(line);
+      line = word;
+    } else line = line === '' ? word : `${line} ${word}`;
+  }
+  return [...lines, line];
+}
+
+/**
+ * `name  value` lines with the values in one column. Values are escaped, so that nothing from a file, a key or a
+ * program reaches the terminal as a control sequence, and wrapped.
+ */
+export function fieldLines(
+  fields: readonly (readonly [string, string | undefined])[],
+  columns: number,
+): string[] {
+  const shown = fields.filter(
+    (field): field is readonly [string, string] => field[1] !== undefined && field[1] !== '',
+  );
+  const nameWidth = Math.max(0, ...shown.map(([name]) => name.length));
+  return shown.flatMap(([name, value]) => {
+    const paragraphs = value.split('\n').map((line) => printable(line, 2000));
+    const lines = paragraphs.flatMap((paragraph) => wrapWords(paragraph, columns - nameWidth - 4));
+    return lines.map((line, index) => `  ${(index === 0 ? name : '').padEnd(nameWidth)}  ${line}`);
+  });
+}

@@ -1,0 +1,138 @@
+import { PatchVdiError } from '../errors.js';
+import { MIB } from '../units.js';
+import {
+  GROUP_BLOCK_UNINIT,
+  GROUP_INODE_UNINIT,
+  GROUP_INODE_ZEROED,
+  SUPERBLOCK_OFFSET_BYTES,
+  groupDescriptor,
+  inode as inodeLayout,
+  superBlock,
+  type inode,
+} from './layout.js';
+import type { StructValues } from '../struct.js';
+import { decodeSuperblock, descriptorTableBytes, type Superblock } from './superblock.js';
+
+/**
+ * Reads `lengthBytes` bytes at `offsetBytes` of an image; always all of them, or it throws.
+ * The buffer it returns belongs to the caller until the next call.
+ */
+export type ReadBytes = (offsetBytes: number, lengthBytes: number) => Promise<Uint8Array>;
+
+/** One block group, as its descriptor has it. Block numbers count from the start of the file system. */
+export interface BlockGroup {
+  readonly index: number;
+  readonly firstBlock: number;
+  readonly blockCount: number;
+  readonly blockBitmapBlock: number;
+  readonly inodeBitmapBlock: number;
+  readonly inodeTableBlock: number;
+  /** The block bitmap on disk is meaningless (all free but the group's own metadata). */
+  readonly blockBitmapUninitialised: boolean;
+  /** The inode bitmap on disk is meaningless (no inode in use). */
+  readonly inodeBitmapUninitialised: boolean;
+  /** The part of the inode table behind the used inodes was written with zeros. */
+  readonly inodeTableZeroed: boolean;
+  /** Inodes at the end of the table that were never used. */
+  readonly unusedInodeCount: number;
+}
+
+export type RawInode = StructValues<(typeof inode)['rows']>;
+
+/** An opened ext file system: the superblock, the groups, and how to read. */
+export interface ExtFilesystem {
+  readonly superblock: Superblock;
+  readonly groups: readonly BlockGroup[];
+  readonly read: ReadBytes;
+}
+
+/** A table of groups larger than this is not one of a disk we could read (16 TiB with 4 KiB blocks: 8 MiB). */
+const MAX_DESCRIPTOR_TABLE_BYTES = 32 * MIB;
+
+/** Bytes of inode table in each group. */
+export function inodeTableBytes(superblock: Superblock): number {
+  return superblock.inodesPerGroup * superblock.inodeBytes;
+}
+
+/** An error of kind `image` about a structure at a place. */
+export function corrupt(structure: string, offset: number, found: string, expected: string): PatchVdiError {
+  return new PatchVdiError('image', `${structure} is damaged`, {
+    context: { operation: `read ${structure}`, offset, found, expected },
+  });
+}
+
+function decodeGroup(superblock: Superblock, table: Uint8Array, index: number): BlockGroup {
+  // Without `64bit` the upper halves are not on disk: decode from a copy whose second half is zero.
+  const bytes = new Uint8Array(groupDescriptor.sizeBytes);
+  const at = index * superblock.descriptorBytes;
+  bytes.set(table.subarray(at, at + superblock.descriptorBytes));
+  const raw = groupDescriptor.decode(bytes);
+  const firstBlock = superblock.firstDataBlock + index * superblock.blocksPerGroup;
+  const group: BlockGroup = {
+    index,
+    firstBlock,
+    blockCount: Math.min(superblock.blocksPerGroup, superblock.blockCount - firstBlock),
+    blockBitmapBlock: raw.bg_block_bitmap_lo + raw.bg_block_bitmap_hi * 2 ** 32,
+    inodeBitmapBlock: raw.bg_inode_bitmap_lo + raw.bg_inode_bitmap_hi * 2 ** 32,
+    inodeTableBlock: raw.bg_inode_table_lo + raw.bg_inode_table_hi * 2 ** 32,
+    blockBitmapUninitialised: (raw.bg_flags & GROUP_BLOCK_UNINIT) !== 0,
+    inodeBitmapUninitialised: (raw.bg_flags & GROUP_INODE_UNINIT) !== 0,
+    inodeTableZeroed: (raw.bg_flags & GROUP_INODE_ZEROED) !== 0,
+    unusedInodeCount: raw.bg_itable_unused_lo + raw.bg_itable_unused_hi * 2 ** 16,
+  };
+  const tableBlocks = Math.ceil(inodeTableBytes(superblock) / superblock.blockBytes);
+  const last = Math.max(
+    group.blockBitmapBlock,
+    group.inodeBitmapBlock,
+    group.inodeTableBlock + tableBlocks - 1,
+  );
+  if (last >= superblock.blockCount || group.unusedInodeCount > superblock.inodesPerGroup) {
+    const found = `metadata up to block ${last}, ${group.unusedInodeCount} unused inodes`;
+    const expected = `blocks below ${superblock.blockCount}, at most ${superblock.inodesPerGroup} unused inodes`;
+    throw corrupt(`group descriptor ${index}`, at, found, expected);
+  }
+  return group;
+}
+
+/**
+ * Opens the file system that starts at offset 0 of what `read` reads.
+ *
+ * @throws PatchVdiError `image` when it is not one, is damaged, or has features this reader does not know
+ */
+export async function openExt(read: ReadBytes): Promise<ExtFilesystem> {
+  const superblock = decodeSuperblock(new Uint8Array(await read(SUPERBLOCK_OFFSET_BYTES, superBlock.sizeBytes)));
+  const tableBytes = descriptorTableBytes(superblock);
+  const tableOffset = (superblock.firstDataBlock + 1) * superblock.blockBytes;
+  if (tableBytes > MAX_DESCRIPTOR_TABLE_BYTES) {
+    throw corrupt(
+      'the group descriptor table',
+      tableOffset,
+      `${tableBytes} bytes`,
+      `${MAX_DESCRIPTOR_TABLE_BYTES} at most`,
+    );
+  }
+  const table = new Uint8Array(await read(tableOffset, tableBytes));
+  const groups: BlockGroup[] = [];
+  for (let index = 0; index < superblock.groupCount; index += 1)
+    groups.push(decodeGroup(superblock, table, index));
+  return { superblock, groups, read };
+}
+
+/** Reads one inode by number. Fields beyond a 128 byte inode read as zero. */
+export async function readInode(filesystem: ExtFilesystem, inodeNumber: number): Promise<RawInode> {
+  const { superblock, groups, read } = filesystem;
+  const group = groups[Math.floor((inodeNumber - 1) / superblock.inodesPerGroup)];
+  if (inodeNumber < 1 || group === undefined) {
+    throw corrupt(`inode ${inodeNumber}`, 0, `inode number ${inodeNumber}`, `1 to ${superblock.inodeCount}`);
+  }
+  const slot = (inodeNumber - 1) % superblock.inodesPerGroup;
+  const offset = group.inodeTableBlock * superblock.blockBytes + slot * superblock.inodeBytes;
+  const bytes = new Uint8Array(inodeLayout.sizeBytes);
+  bytes.set(await read(offset, Math.min(superblock.inodeBytes, inodeLayout.sizeBytes)));
+  return inodeLayout.decode(bytes);
+}
+
+/** `i_size` of an inode in bytes. */
+export function inodeSizeBytes(raw: RawInode): number {
+  return raw.i_size_lo + raw.i_size_high * 2 ** 32;
+}

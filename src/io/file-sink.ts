@@ -1,0 +1,205 @@
+import { randomBytes } from 'node:crypto';
+import {
+  closeSync,
+  constants,
+  ftruncateSync,
+  lstatSync,
+  openSync,
+  unlinkSync,
+  writeSync,
+  type Stats,
+} from 'node:fs';
+import { link, open, rename, unlink } from 'node:fs/promises';
+import { fsync } from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
+import { promisify } from 'node:util';
+import { PatchVdiError, invariant, systemErrorCode } from '../errors.js';
+import { trace } from '../trace.js';
+import type { Sink } from './sink.js';
+import { writeFailure } from './system-errors.js';
+
+const fsyncAsync = promisify(fsync);
+
+/** Temporary outputs are `.NAME.patch-vdi-PID-RANDOM.tmp` beside NAME: recognisable after a kill -9. */
+export function temporaryName(finalPath: string): string {
+  const random = randomBytes(4).toString('hex');
+  return join(dirname(finalPath), `.${basename(finalPath)}.patch-vdi-${process.pid}-${random}.tmp`);
+}
+
+function statOrUndefined(path: string): Stats | undefined {
+  try {
+    return lstatSync(path);
+  } catch (error) {
+    if (systemErrorCode(error) === 'ENOENT') return undefined;
+    throw cannotCreate(path, error);
+  }
+}
+
+function cannotCreate(path: string, cause: unknown): PatchVdiError {
+  const code = systemErrorCode(cause);
+  if (code === 'ENOSPC' || code === 'EDQUOT') return writeFailure(path, 0, cause);
+  const hints: Readonly<Record<string, string>> = {
+    ENOENT: `create the folder first: mkdir -p ${dirname(path)}`,
+    ENOTDIR: 'a part of the path is not a folder',
+    EACCES: 'choose a folder that you may write to',
+    EROFS: 'choose a folder on a file system that is not read-only',
+    ENAMETOOLONG: 'choose a shorter name: a temporary name of some 40 characters more stands beside it',
+  };
+  const hint = hints[code ?? ''];
+  return new PatchVdiError('usage', 'the output cannot be created', {
+    context: { operation: 'create', path, found: cause instanceof Error ? cause.message : String(cause) },
+    ...(hint === undefined ? {} : { hint }),
+    cause,
+  });
+}
+
+function refuseExisting(path: string, stats: Stats | undefined, force: boolean): void {
+  if (stats === undefined || (force && (stats.isFile() || stats.isSymbolicLink()))) return;
+  const what = stats.isDirectory() ? 'a folder' : stats.isFile() ? 'a file' : 'not a regular file';
+  throw new PatchVdiError('usage', 'the output exists already', {
+    context: { operation: 'create', path, found: what, expected: 'a name that is not in use' },
+    hint: stats.isFile() ? 'choose another name, or replace it with --force' : 'choose another name',
+  });
+}
+
+/**
+ * A new file. It grows under a temporary name beside the final one and gets the final name when it is complete and
+ * stored: fsync, link and unlink (rename with `force`), fsync of the folder. Of two builders exactly one wins.
+ */
+export class FileSink implements Sink {
+  readonly name: string;
+  readonly seekable = true;
+  readonly #path: string;
+  readonly #temporaryPath: string;
+  readonly #force: boolean;
+  readonly #fd: number;
+  #state: 'open' | 'committed' | 'discarded' = 'open';
+
+  /**
+   * @param path final name
+   * @throws PatchVdiError `usage` when the name is in use or cannot be created: nothing was touched then
+   */
+  constructor(path: string, force: boolean) {
+    this.name = path;
+    this.#path = resolve(path);
+    this.#force = force;
+    refuseExisting(path, statOrUndefined(this.#path), force);
+    this.#temporaryPath = temporaryName(this.#path);
+    try {
+      this.#fd = openSync(
+        this.#temporaryPath,
+        constants.O_CREAT | constants.O_EXCL | constants.O_RDWR,
+        0o666,
+      );
+    } catch (error) {
+      throw cannotCreate(path, error);
+    }
+    trace('sink', `writing ${this.#temporaryPath}`);
+  }
+
+  write(bytes: Uint8Array, position: number, done?: () => void): void {
+    // A regular file does not make anybody wait, so the synchronous call is the fastest one (design, "Speed").
+    let written = 0;
+    try {
+      while (written < bytes.length) {
+        written += writeSync(this.#fd, bytes, written, bytes.length - written, position + written);
+      }
+    } catch (error) {
+      throw writeFailure(this.name, position + written, error);
+    }
+    done?.();
+  }
+
+  writeZeros(): void {
+    // The file is new: whatever was not written reads as zeros, and takes no space.
+  }
+
+  drained(): undefined {
+    return undefined;
+  }
+
+  async flush(): Promise<void> {
+    try {
+      await fsyncAsync(this.#fd);
+      trace('sink', 'fsync');
+    } catch (error) {
+      throw writeFailure(this.name, 0, error);
+    }
+  }
+
+  async commit(totalLength: number): Promise<void> {
+    invariant(this.#state === 'open', 'an output is committed once');
+    try {
+      ftruncateSync(this.#fd, totalLength);
+    } catch (error) {
+      throw writeFailure(this.name, totalLength, error);
+    }
+    await this.flush();
+    await this.#giveFinalName();
+    this.#state = 'committed';
+    closeSync(this.#fd);
+    await this.#syncFolder();
+    trace('sink', `${this.#path} is complete`);
+  }
+
+  async #giveFinalName(): Promise<void> {
+    try {
+      if (this.#force) {
+        await rename(this.#temporaryPath, this.#path);
+        return;
+      }
+      await link(this.#temporaryPath, this.#path);
+    } catch (cause) {
+      if (systemErrorCode(cause) === 'EEXIST') {
+        throw new PatchVdiError('usage', 'the output appeared while it was being built', {
+          context: { operation: 'name the output', path: this.name, found: 'a file of that name' },
+          hint: 'another program made it: look at that one, or replace it with --force',
+          leftBehind: 'the file that is there is not ours; ours is gone',
+          cause,
+        });
+      }
+      if (['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS'].includes(systemErrorCode(cause) ?? '')) {
+        throw new PatchVdiError('sink', 'the file system of the output has no hard links', {
+          context: {
+            operation: 'name the output',
+            path: this.name,
+            found: String(cause),
+            expected: 'link(2) to work',
+          },
+          hint: 'use --force, which renames instead (and replaces a file of that name), or another folder',
+          cause,
+        });
+      }
+      throw writeFailure(this.name, 0, cause);
+    }
+    await unlink(this.#temporaryPath);
+  }
+
+  async #syncFolder(): Promise<void> {
+    const folder = await open(dirname(this.#path), 'r');
+    try {
+      await folder.sync();
+    } catch (cause) {
+      // Some file systems cannot sync a folder; the file itself is complete and stored.
+      if (!['EINVAL', 'ENOTSUP', 'EBADF'].includes(systemErrorCode(cause) ?? ''))
+        throw writeFailure(this.name, 0, cause);
+    } finally {
+      await folder.close();
+    }
+  }
+
+  discard(): Promise<void> {
+    if (this.#state === 'open') {
+      this.#state = 'discarded';
+      closeSync(this.#fd);
+      try {
+        unlinkSync(this.#temporaryPath);
+      } catch (error) {
+        // Gone already (somebody cleaned up): that is what we want.
+        if (systemErrorCode(error) !== 'ENOENT')
+          return Promise.reject(writeFailure(this.#temporaryPath, 0, error));
+      }
+    }
+    return Promise.resolve();
+  }
+}

@@ -1,0 +1,171 @@
+import { fstatSync, writeSync } from 'node:fs';
+import { Socket } from 'node:net';
+import type { Writable } from 'node:stream';
+import { PatchVdiError, invariant } from '../errors.js';
+import { KIB, MIB } from '../units.js';
+import type { Sink } from './sink.js';
+import { writeFailure } from './system-errors.js';
+
+/** Bytes that may wait in a stream before the writer stops to let it drain. */
+const HIGH_WATER_BYTES = MIB;
+
+const ZEROS = Buffer.alloc(64 * KIB);
+
+/** What both stream sinks share: bytes must come in order, and zeros are real bytes from one buffer. */
+abstract class OrderedSink implements Sink {
+  readonly name: string;
+  readonly seekable = false;
+  #position = 0;
+
+  constructor(name: string) {
+    this.name = name;
+  }
+
+  write(bytes: Uint8Array, position: number, done?: () => void): void {
+    invariant(
+      position === this.#position,
+      `a stream is written in order (at ${this.#position}, not at ${position})`,
+    );
+    this.#position += bytes.length;
+    this.send(bytes, position, done);
+  }
+
+  writeZeros(position: number, length: number): void {
+    for (let at = 0; at < length; at += ZEROS.length) {
+      this.write(ZEROS.subarray(0, Math.min(ZEROS.length, length - at)), position + at);
+    }
+  }
+
+  async commit(totalLength: number): Promise<void> {
+    invariant(
+      this.#position === totalLength,
+      `the stream got ${totalLength} bytes (it got ${this.#position})`,
+    );
+    await this.flush();
+  }
+
+  protected abstract send(bytes: Uint8Array, position: number, done?: () => void): void;
+  abstract drained(): Promise<void> | undefined;
+  abstract flush(): Promise<void>;
+  abstract discard(): Promise<void>;
+}
+
+/**
+ * A pipe, a socket or any Node stream. Writes are asynchronous: a reader that stalls must not stop Ctrl-C.
+ * The stream is not ended by us: whoever gave it closes it.
+ */
+export class WritableSink extends OrderedSink {
+  readonly #stream: Writable;
+  #failure: PatchVdiError | undefined;
+  #pending = 0;
+  readonly #waiting = new Set<{
+    resolve: () => void;
+    reject: (error: Error) => void;
+    whenPendingAtMost: number;
+  }>();
+  readonly #onError: (cause: Error) => void;
+
+  constructor(name: string, stream: Writable) {
+    super(name);
+    this.#stream = stream;
+    this.#onError = (cause) => this.#fail(cause);
+    stream.on('error', this.#onError);
+    stream.on('close', this.#onClose);
+  }
+
+  readonly #onClose = (): void => {
+    if (this.#pending > 0) this.#fail(new Error('closed while bytes were waiting'));
+  };
+
+  #fail(cause: Error): void {
+    this.#failure ??= writeFailure(this.name, 0, cause);
+    for (const waiter of this.#waiting) waiter.reject(this.#failure);
+    this.#waiting.clear();
+  }
+
+  protected send(bytes: Uint8Array, _position: number, done?: () => void): void {
+    if (this.#failure !== undefined) throw this.#failure;
+    this.#pending += bytes.length;
+    this.#stream.write(bytes, (error) => {
+      this.#pending -= bytes.length;
+      if (error) this.#fail(error);
+      else this.#wake();
+      done?.();
+    });
+  }
+
+  #wake(): void {
+    for (const waiter of this.#waiting) {
+      if (this.#pending > waiter.whenPendingAtMost) continue;
+      this.#waiting.delete(waiter);
+      waiter.resolve();
+    }
+  }
+
+  #waitFor(whenPendingAtMost: number): Promise<void> {
+    if (this.#failure !== undefined) return Promise.reject(this.#failure);
+    if (this.#pending <= whenPendingAtMost) return Promise.resolve();
+    return new Promise((resolve, reject) => this.#waiting.add({ resolve, reject, whenPendingAtMost }));
+  }
+
+  drained(): Promise<void> | undefined {
+    if (this.#failure === undefined && this.#pending <= HIGH_WATER_BYTES) return undefined;
+    return this.#waitFor(HIGH_WATER_BYTES / 2);
+  }
+
+  flush(): Promise<void> {
+    return this.#waitFor(0);
+  }
+
+  discard(): Promise<void> {
+    this.#stream.off('close', this.#onClose);
+    return Promise.resolve();
+  }
+}
+
+/**
+ * A descriptor that never makes anybody wait: a regular file behind `>`, /dev/null. Written where the descriptor
+ * stands, so that `>>` and a shared descriptor work as with any program.
+ */
+export class DescriptorSink extends OrderedSink {
+  readonly #fd: number;
+
+  constructor(name: string, fd: number) {
+    super(name);
+    this.#fd = fd;
+  }
+
+  protected send(bytes: Uint8Array, position: number, done?: () => void): void {
+    let written = 0;
+    try {
+      while (written < bytes.length) written += writeSync(this.#fd, bytes, written, bytes.length - written);
+    } catch (error) {
+      throw writeFailure(this.name, position + written, error);
+    }
+    done?.();
+  }
+
+  drained(): Promise<void> | undefined {
+    return undefined;
+  }
+
+  flush(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  discard(): Promise<void> {
+    return Promise.resolve();
+  }
+}
+
+/**
+ * The sink for an open descriptor, usually standard output.
+ *
+ * @throws PatchVdiError `usage` for a terminal
+ */
+export function openDescriptorSink(name: string, fd: number): Sink {
+  const stats = fstatSync(fd);
+  if (stats.isFIFO() || stats.isSocket())
+    return new WritableSink(name, new Socket({ fd, readable: false, writable: true }));
+  return new DescriptorSink(name, fd);
+}

@@ -1,0 +1,116 @@
+import { PatchVdiError } from '../errors.js';
+import type { Extent } from '../ext/file-extents.js';
+import type { MetadataRange } from '../ext/metadata-map.js';
+
+/** What a planner must know of a template; no file, no process, only numbers. */
+export interface TemplateFacts {
+  /** Bytes of the image, as the guest sees it. */
+  readonly virtualSize: number;
+  readonly blockBytes: number;
+  /** Bytes of the file `patch`. */
+  readonly payloadLength: number;
+  /** Of the file `patch`, in file order. */
+  readonly extents: readonly Extent[];
+  /** In order of offset. */
+  readonly metadata: readonly MetadataRange[];
+}
+
+/** A range of the image that is not zeros: payload, or metadata from the template. */
+export interface ImageRange {
+  readonly name: string;
+  readonly offset: number;
+  readonly length: number;
+  /** Defined for payload: where in the upload it starts. */
+  readonly payloadOffset: number | undefined;
+}
+
+/** The name of the payload in every plan, the file's own name. */
+export const PAYLOAD_NAME = 'patch';
+
+function refuse(message: string, found: string, expected: string): PatchVdiError {
+  return new PatchVdiError('tool', message, {
+    context: { operation: 'plan the image', found, expected },
+    hint: 'this e2fsprogs lays files out in a way that cannot be streamed; patch-vdi doctor shows its version',
+  });
+}
+
+function payloadRanges(facts: TemplateFacts): ImageRange[] {
+  const ranges: ImageRange[] = [];
+  let nextBlock = 0;
+  for (const extent of facts.extents) {
+    if (extent.unwritten) {
+      const found = `${extent.blockCount} unwritten blocks from file block ${extent.fileBlock}`;
+      throw refuse(
+        'the file patch has an unwritten extent, which would read as zeros',
+        found,
+        'initialised extents only',
+      );
+    }
+    if (extent.fileBlock !== nextBlock) {
+      throw refuse('the file patch has a hole', `file block ${extent.fileBlock}`, `file block ${nextBlock}`);
+    }
+    const payloadOffset = extent.fileBlock * facts.blockBytes;
+    const length = Math.min(extent.blockCount * facts.blockBytes, facts.payloadLength - payloadOffset);
+    if (length <= 0) {
+      const expected = `${Math.ceil(facts.payloadLength / facts.blockBytes)} blocks`;
+      throw refuse(
+        'the file patch has blocks past its end',
+        `an extent at file block ${extent.fileBlock}`,
+        expected,
+      );
+    }
+    const offset = extent.fsBlock * facts.blockBytes;
+    const last = ranges.at(-1);
+    if (last !== undefined && last.offset + last.length === offset) {
+      ranges[ranges.length - 1] = { ...last, length: last.length + length };
+    } else ranges.push({ name: PAYLOAD_NAME, offset, length, payloadOffset });
+    nextBlock += extent.blockCount;
+  }
+  if (nextBlock * facts.blockBytes < facts.payloadLength) {
+    throw refuse(
+      'the file patch has too few blocks',
+      `${nextBlock * facts.blockBytes} bytes`,
+      `${facts.payloadLength}`,
+    );
+  }
+  return ranges;
+}
+
+/**
+ * All ranges of the image that are not zeros, in order of offset.
+ *
+ * @throws PatchVdiError `tool` for unwritten extents, holes, payload over metadata, or anything beyond the image
+ */
+export function mapImage(facts: TemplateFacts): ImageRange[] {
+  const metadata = facts.metadata.map((range) => ({ ...range, payloadOffset: undefined }));
+  const ranges = [...payloadRanges(facts), ...metadata].sort((a, b) => a.offset - b.offset);
+  let end = 0;
+  let endName = 'the start of the image';
+  for (const range of ranges) {
+    if (range.offset < end) {
+      const found = `"${range.name}" at ${range.offset} within "${endName}", which ends at ${end}`;
+      throw refuse('two parts of the image overlap', found, 'disjoint ranges');
+    }
+    end = range.offset + range.length;
+    endName = range.name;
+  }
+  if (end > facts.virtualSize) {
+    throw refuse(
+      'the template is larger than the image',
+      `"${endName}" ends at ${end}`,
+      `${facts.virtualSize} at most`,
+    );
+  }
+  return ranges;
+}
+
+/** The payload ranges of a map, which must be in the order in which the upload arrives. */
+export function payloadInOrder(ranges: readonly ImageRange[]): boolean {
+  let next = 0;
+  for (const range of ranges) {
+    if (range.payloadOffset === undefined) continue;
+    if (range.payloadOffset !== next) return false;
+    next += range.length;
+  }
+  return true;
+}

@@ -1,0 +1,40 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fakeTime, requireSilence, type E2fsprogsCall } from './e2fsprogs.js';
+import { BLOCK_BYTES } from './mke2fs.js';
+import { runTool } from './run.js';
+
+/** `rwxr-xr-x`: the host executes what the payload holds. */
+export const PATCH_MODE = 0o100755;
+
+export interface TrimRequest {
+  readonly imagePath: string;
+  /** A folder for the private command file. */
+  readonly folder: string;
+  /** The exact size that the file `patch` gets, in bytes. */
+  readonly sizeBytes: number;
+  /** Blocks that mke2fs allocated for it. */
+  readonly allocatedBlocks: number;
+}
+
+/**
+ * Gives `patch` its exact size and mode, and frees the blocks past its end: initialised blocks there would be an
+ * error to e2fsck. The result must be read back: debugfs exits 0 whatever happened.
+ *
+ * @throws PatchVdiError `tool` when debugfs says anything at all
+ */
+export async function trimPatchFile(request: TrimRequest, call: E2fsprogsCall): Promise<void> {
+  const neededBlocks = Math.ceil(request.sizeBytes / BLOCK_BYTES);
+  const commands = [
+    ...(neededBlocks < request.allocatedBlocks ? [`punch /patch ${neededBlocks}`] : []),
+    `set_inode_field /patch size ${request.sizeBytes}`,
+    `set_inode_field /patch mode 0${PATCH_MODE.toString(8)}`,
+  ];
+  const commandPath = join(request.folder, 'debugfs.commands');
+  writeFileSync(commandPath, `${commands.join('\n')}\n`);
+  const result = await runTool('debugfs', ['-w', '-f', commandPath, request.imagePath], {
+    ...call,
+    variables: fakeTime(call.epochSeconds),
+  });
+  requireSilence('debugfs', 'give the file patch its size and mode', result);
+}

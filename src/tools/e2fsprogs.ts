@@ -1,0 +1,56 @@
+import { PatchVdiError } from '../errors.js';
+import { compareVersions, knownTools, type ToolEnvironment } from './find.js';
+import { runTool, toolFailure, type ToolResult } from './run.js';
+
+/** What every program of e2fsprogs is called with. */
+export interface E2fsprogsCall {
+  readonly environment: ToolEnvironment;
+  /** Seconds since 1970 that stand for "now" in all timestamps; undefined means the clock. 0 would mean the clock, too. */
+  readonly epochSeconds: number | undefined;
+  readonly abortSignal: AbortSignal | undefined;
+}
+
+/** E2FSPROGS_FAKE_TIME is honoured by libext2fs, so by mke2fs and debugfs alike. */
+export function fakeTime(epochSeconds: number | undefined): Record<string, string> {
+  return epochSeconds === undefined ? {} : { E2FSPROGS_FAKE_TIME: String(epochSeconds) };
+}
+
+const BANNER = /^(?:mke2fs|debugfs|e2fsck) (\d+(?:\.\d+)*)\S* \([^)]*\)$/;
+
+/**
+ * mke2fs and debugfs print an error and exit 0, so any word on stderr besides the banner is a failure. The banner,
+ * which they print anyway, also tells the version without another call.
+ *
+ * @throws PatchVdiError `tool` with the program's own words
+ */
+export function requireSilence(program: string, operation: string, result: ToolResult): void {
+  const lines = result.stderr.split('\n').filter((line) => line.trim() !== '');
+  const banner = BANNER.exec(lines[0] ?? '');
+  const minimum = knownTools().find((tool) => tool.program === program)?.minimumVersion;
+  const version = banner?.[1];
+  if (version !== undefined && minimum !== undefined && compareVersions(version, minimum) < 0) {
+    throw new PatchVdiError('tool', `${program} is too old`, {
+      context: { operation, found: `${program} ${version}`, expected: `${minimum} or later` },
+      hint: 'install a newer e2fsprogs; patch-vdi doctor shows what was found and where',
+    });
+  }
+  if (result.exitCode !== 0 || lines.length !== 1 || banner === null)
+    throw toolFailure(program, operation, result);
+}
+
+/**
+ * Judges an ext file system without changing it: `e2fsck -fn` must exit 0 and report five passes and nothing else.
+ *
+ * @throws PatchVdiError `tool` with what e2fsck said
+ */
+export async function checkFilesystem(imagePath: string, call: E2fsprogsCall): Promise<void> {
+  const result = await runTool('e2fsck', ['-fn', imagePath], {
+    ...call,
+    variables: fakeTime(call.epochSeconds),
+  });
+  requireSilence('e2fsck', 'find the file system clean', result);
+  const unexpected = result.stdout
+    .split('\n')
+    .filter((line) => line !== '' && !/^Pass [1-5]: /.test(line) && !/: \d+\/\d+ files \(/.test(line));
+  if (unexpected.length > 0) throw toolFailure('e2fsck', 'find the file system clean', result);
+}
