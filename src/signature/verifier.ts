@@ -53,6 +53,7 @@ export async function startVerifier(
   options: VerifierOptions,
 ): Promise<UploadVerifier> {
   validatePolicy(policy);
+  if (options.abortSignal?.aborted === true) throw stopped(options.abortSignal.reason);
   const folder = await makePrivateFolder(options.environment.temporaryFolder);
   try {
     const keyringPaths = await prepareKeyrings(policy.keyrings, folder);
@@ -72,6 +73,10 @@ export async function startVerifier(
     await rm(folder, { recursive: true, force: true });
     throw error;
   }
+}
+
+function stopped(cause?: unknown): PatchVdiError {
+  return new PatchVdiError('interrupted', 'the signature check was stopped', { cause });
 }
 
 /** mkdtemp makes it 0700. Removing it is up to the caller. */
@@ -126,7 +131,7 @@ class GpgvVerifier implements UploadVerifier {
   }
 
   write(bytes: Uint8Array, done: () => void): void {
-    if (this.#failure !== undefined) throw this.#failure;
+    this.#throwIfOver();
     const taken = countdown(2, done);
     try {
       if (this.#check === undefined) taken();
@@ -140,7 +145,7 @@ class GpgvVerifier implements UploadVerifier {
   }
 
   async finish(): Promise<Verdict> {
-    if (this.#failure !== undefined) throw this.#failure;
+    this.#throwIfOver();
     let signatures = this.#detachedSignatures;
     try {
       if (this.#check !== undefined) signatures = await this.#check.finish();
@@ -150,7 +155,7 @@ class GpgvVerifier implements UploadVerifier {
     }
     const result = await this.#gpgvResult();
     // Killed by us meanwhile: that is not gpgv's fault.
-    if (this.#failure !== undefined) throw this.#failure;
+    this.#throwIfOver();
     return judge(result, signatures, this.#policy);
   }
 
@@ -160,11 +165,18 @@ class GpgvVerifier implements UploadVerifier {
   }
 
   async #dispose(): Promise<void> {
-    this.#failure ??= new PatchVdiError('interrupted', 'the signature check was stopped');
+    this.#failure ??= stopped();
     this.#gpgv.kill();
     await this.#gpgv.finished.catch(() => undefined);
     await this.#check?.destroy();
     await rm(this.#folder, { recursive: true, force: true });
+  }
+
+  /** Aborting is a fault like others: what is cut off by it must not count as a bad upload. */
+  #throwIfOver(): void {
+    const signal = this.#options.abortSignal;
+    if (this.#failure === undefined && signal?.aborted === true) this.#failure = stopped(signal.reason);
+    if (this.#failure !== undefined) throw this.#failure;
   }
 
   /** The first fault decides; gpgv need not read on. */
