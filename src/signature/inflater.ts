@@ -55,6 +55,7 @@ export class Inflater {
     this.#stream.on('error', (error) => this.#failWith(error));
     this.#closed = new Promise((resolve) => {
       this.#stream.on('close', () => {
+        // After a failure zlib's thread may still read one chunk; whatever it makes of it is thrown away.
         this.#releases.close();
         resolve();
       });
@@ -81,7 +82,7 @@ export class Inflater {
     if (this.#stream.bytesWritten < this.#takenBytes) this.#refuseTrailing(this.#takenBytes);
   }
 
-  /** Stops at once, without a word. Idempotent; resolves when no buffer is in use any more. */
+  /** Stops at once, without a word. Idempotent; resolves when every buffer was given back. */
   async destroy(): Promise<void> {
     this.#failed = true;
     this.#stream.destroy();

@@ -83,7 +83,7 @@ export class MessageCheck {
     return this.#inner.end();
   }
 
-  /** Stops at once; resolves when no buffer is in use any more. Idempotent. */
+  /** Stops at once; resolves when every buffer was given back. Idempotent. */
   async destroy(): Promise<void> {
     await this.#inflater?.destroy();
   }

@@ -12,11 +12,14 @@ import { validatePolicy, type SignaturePolicy } from './policy.js';
 import { countdown, Releases } from './releases.js';
 import { judge, type Verdict } from './verdict.js';
 
+export { validatePolicy, type SignaturePolicy } from './policy.js';
+export type { Verdict, VerifiedSignature } from './verdict.js';
+
 /** Stands beside the writer of the image: the same bytes go through both. */
 export interface UploadVerifier {
   /**
-   * Takes the next bytes of the upload. They must not change until `done` was called, which happens exactly once, on
-   * whatever way the check ends. Throws `signature` as soon as the container is known to be wrong: then these bytes
+   * Takes the next bytes of the upload. They must not change until `done` was called, which happens exactly once and
+   * after `write` has returned, in whatever way the check ends. Throws `signature` as soon as the container is known to be wrong: then these bytes
    * were not taken, and `done` is not called for them.
    */
   write(bytes: Uint8Array, done: () => void): void;
@@ -151,7 +154,8 @@ class GpgvVerifier implements UploadVerifier {
       if (this.#check !== undefined) signatures = await this.#check.finish();
     } catch (error) {
       this.#fail(error);
-      throw error;
+      // Not always this one: dispose cuts the inflater off, and then its complaint is only a consequence.
+      throw this.#failure;
     }
     const result = await this.#gpgvResult();
     // Killed by us meanwhile: that is not gpgv's fault.

@@ -218,7 +218,9 @@ describe('stopping', () => {
       verifier.write(upload.subarray(at, at + 4096), () => (returned += 1));
       written += 1;
     }
+    const finished = refusal(verifier.finish());
     await verifier.dispose();
+    expect((await finished).kind).toBe('interrupted');
     await sleep(20);
     expect(returned).toBe(written);
   });
