@@ -91,7 +91,8 @@ export function defineStruct<const Rows extends Record<string, FieldRow>>(
 ): Struct<Rows> {
   const little = byteOrder === 'little';
   let end = 0;
-  for (const [field, [offset, type]] of Object.entries(rows)) {
+  const fields = Object.entries(rows);
+  for (const [field, [offset, type]] of fields) {
     invariant(offset === end, `${name}.${field} starts where the field before it ends (${offset} = ${end})`);
     end += fieldBytes(type);
   }
@@ -105,7 +106,7 @@ export function defineStruct<const Rows extends Record<string, FieldRow>>(
       invariant(base + sizeBytes <= buffer.length, `a whole ${name} is at hand`);
       const view = viewOf(buffer);
       const values: Record<string, unknown> = {};
-      for (const [field, [offset, type]] of Object.entries(rows)) {
+      for (const [field, [offset, type]] of fields) {
         values[field] = readField(view, buffer, base + offset, type, little);
       }
       return values as StructValues<Rows>;

@@ -15,7 +15,7 @@ import { BLOCK_BYTES, formatTemplate } from '../tools/mke2fs.js';
 import { trace } from '../trace.js';
 import { roundUp, unitsToHold } from '../units.js';
 import { uuidBytes, type ImageIdentity } from './identity.js';
-import { PAYLOAD_UNIT_BYTES, payloadStartFor, requireFit } from './size-rule.js';
+import { PAYLOAD_UNIT_BYTES, payloadStartFor, requireFit, type PayloadStart } from './size-rule.js';
 
 /** The image, formatted sparse, with the file `patch` allocated but none of its bytes written. */
 export interface Template {
@@ -91,6 +91,43 @@ async function readBack(
   return { extents, metadata: await mapMetadata(filesystem, map.treeBlocks) };
 }
 
+/** Formats images in one private folder. */
+class TemplateFolder {
+  readonly path: string;
+  readonly #virtualSize: number;
+  readonly #identity: ImageIdentity;
+  readonly #call: E2fsprogsCall;
+
+  constructor(path: string, virtualSize: number, identity: ImageIdentity, call: E2fsprogsCall) {
+    this.path = path;
+    this.#virtualSize = virtualSize;
+    this.#identity = identity;
+    this.#call = call;
+  }
+
+  /** @returns the path of the image */
+  async format(name: string, patchBytes: number, slackBlocks: number): Promise<string> {
+    const imagePath = join(this.path, name);
+    createSparse(imagePath, this.#virtualSize);
+    const { label, filesystemUuid: uuid, hashSeed } = this.#identity;
+    const request = { imagePath, folder: this.path, patchBytes, slackBlocks, label, uuid, hashSeed };
+    await formatTemplate(request, this.#call);
+    return imagePath;
+  }
+
+  /** Where the payload of an image of this size starts, whatever its length: from an image with a tiny `patch`. */
+  async probe(): Promise<PayloadStart> {
+    const free = await withFilesystem(await this.format('probe', BLOCK_BYTES, 0), firstFreeBlock);
+    if (free === undefined) throw mismatch('no free block in an empty file system', 'free blocks');
+    const start = payloadStartFor(this.#virtualSize, free);
+    trace(
+      'template',
+      `first free block ${free}, payload at ${start.offset}, slack ${start.slackBlocks} blocks`,
+    );
+    return start;
+  }
+}
+
 /**
  * Makes the template for an upload of known length: a probe that tells where the payload starts in an image of this
  * size, then the file system itself, trimmed to the exact length, read back, and given to e2fsck.
@@ -104,31 +141,17 @@ export async function makeTemplate(
   identity: ImageIdentity,
   call: E2fsprogsCall,
 ): Promise<Template> {
-  const folder = await mkdtemp(join(call.environment.temporaryFolder, 'patch-vdi-template-'));
-  const format = async (name: string, patchBytes: number, slackBlocks: number): Promise<string> => {
-    const imagePath = join(folder, name);
-    createSparse(imagePath, virtualSize);
-    const { label, filesystemUuid: uuid, hashSeed } = identity;
-    await formatTemplate({ imagePath, folder, patchBytes, slackBlocks, label, uuid, hashSeed }, call);
-    return imagePath;
-  };
+  const path = await mkdtemp(join(call.environment.temporaryFolder, 'patch-vdi-template-'));
   try {
-    const probe = await format('probe', BLOCK_BYTES, 0);
-    const free = await withFilesystem(probe, firstFreeBlock);
-    if (free === undefined) throw mismatch('no free block in an empty file system', 'free blocks');
-    const start = payloadStartFor(virtualSize, free);
-    trace(
-      'template',
-      `first free block ${free}, payload at ${start.offset}, slack ${start.slackBlocks} blocks`,
-    );
+    const folder = new TemplateFolder(path, virtualSize, identity, call);
+    const start = await folder.probe();
     requireFit(virtualSize, start.offset, payloadLength);
-
-    const path = await format('template', payloadLength, start.slackBlocks);
+    const imagePath = await folder.format('template', payloadLength, start.slackBlocks);
     const allocatedBlocks = roundUp(payloadLength, PAYLOAD_UNIT_BYTES) / BLOCK_BYTES;
-    await trimPatchFile({ imagePath: path, folder, sizeBytes: payloadLength, allocatedBlocks }, call);
-    return await openTemplate(folder, path, start.offset, payloadLength, virtualSize, identity, call);
+    await trimPatchFile({ imagePath, folder: path, sizeBytes: payloadLength, allocatedBlocks }, call);
+    return await openTemplate(path, imagePath, start.offset, payloadLength, virtualSize, identity, call);
   } catch (error) {
-    await rm(folder, { recursive: true, force: true });
+    await rm(path, { recursive: true, force: true });
     throw error;
   }
 }

@@ -1,4 +1,3 @@
-import { viewOf } from '../struct.js';
 import { corrupt, inodeSizeBytes, type ExtFilesystem, type RawInode } from './filesystem.js';
 import {
   EXTENT_MAGIC,
@@ -132,9 +131,4 @@ export function mergeExtents(extents: readonly Extent[]): Extent[] {
     else merged.push(extent);
   }
   return merged;
-}
-
-/** Whether bit `index` of an ext bitmap is set (bit 0 is the lowest of the first byte). */
-export function bitmapBit(bitmap: Uint8Array, index: number): boolean {
-  return (viewOf(bitmap).getUint8(index >> 3) & (1 << (index & 7))) !== 0;
 }

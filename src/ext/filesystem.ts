@@ -100,7 +100,9 @@ function decodeGroup(superblock: Superblock, table: Uint8Array, index: number): 
  * @throws PatchVdiError `image` when it is not one, is damaged, or has features this reader does not know
  */
 export async function openExt(read: ReadBytes): Promise<ExtFilesystem> {
-  const superblock = decodeSuperblock(new Uint8Array(await read(SUPERBLOCK_OFFSET_BYTES, superBlock.sizeBytes)));
+  const superblock = decodeSuperblock(
+    new Uint8Array(await read(SUPERBLOCK_OFFSET_BYTES, superBlock.sizeBytes)),
+  );
   const tableBytes = descriptorTableBytes(superblock);
   const tableOffset = (superblock.firstDataBlock + 1) * superblock.blockBytes;
   if (tableBytes > MAX_DESCRIPTOR_TABLE_BYTES) {

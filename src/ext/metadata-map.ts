@@ -1,7 +1,7 @@
 import { MIB } from '../units.js';
 import { readDirectory } from './directory.js';
 import { inodeTableBytes, readInode, type BlockGroup, type ExtFilesystem } from './filesystem.js';
-import { bitmapBit, readFileMap } from './file-extents.js';
+import { readFileMap } from './file-extents.js';
 import { MODE_TYPE_DIRECTORY, MODE_TYPE_MASK, ROOT_INODE_NUMBER } from './layout.js';
 import { descriptorTableBytes } from './superblock.js';
 
@@ -127,14 +127,21 @@ export async function mapMetadata(
   return metadata;
 }
 
+/** The lowest bit of an ext bitmap that is clear (bit 0 is the lowest of the first byte), or -1. */
+function firstClearBit(bitmap: Uint8Array): number {
+  const index = bitmap.findIndex((byte) => byte !== 0xff);
+  const byte = bitmap[index];
+  // The lowest clear bit of a byte is the lowest set bit of its complement.
+  return byte === undefined ? -1 : index * 8 + 31 - Math.clz32(~byte & -~byte);
+}
+
 /** The first block that no group's bitmap marks as used, or undefined when the file system is full. */
 export async function firstFreeBlock(filesystem: ExtFilesystem): Promise<number | undefined> {
   const { superblock, groups, read } = filesystem;
   for (const group of groups) {
     const bitmap = await read(group.blockBitmapBlock * superblock.blockBytes, superblock.blockBytes);
-    for (let bit = 0; bit < group.blockCount; bit += 1) {
-      if (!bitmapBit(bitmap, bit)) return group.firstBlock + bit;
-    }
+    const bit = firstClearBit(bitmap);
+    if (bit !== -1 && bit < group.blockCount) return group.firstBlock + bit;
   }
   return undefined;
 }
