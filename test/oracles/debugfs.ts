@@ -1,0 +1,97 @@
+import { runJudge, verdictAgainst } from './run-judge.js';
+
+/** Runs commands of debugfs, reading only. It exits 0 whatever happened, so any word on stderr is an error. */
+export function ask(imagePath: string, ...commands: readonly string[]): string {
+  return run([], imagePath, commands);
+}
+
+/** Runs commands of debugfs that may write. */
+export function change(imagePath: string, ...commands: readonly string[]): string {
+  return run(['-w'], imagePath, commands);
+}
+
+function run(options: readonly string[], imagePath: string, commands: readonly string[]): string {
+  const input = `${commands.join('\n')}\n`;
+  const result = runJudge('debugfs', [...options, '-f', '-', imagePath], input);
+  const remarks = result.stderr.split('\n').filter((line) => line !== '' && !line.startsWith('debugfs 1.'));
+  if (result.exitCode !== 0 || remarks.length > 0) throw verdictAgainst('debugfs', imagePath, result);
+  // Each command is echoed before its answer.
+  return result.stdout.replaceAll(/^debugfs: .*\n/gm, '');
+}
+
+/** Copies a file of the image out, without a mount. */
+export function dumpFile(imagePath: string, path: string, to: string): void {
+  ask(imagePath, `dump ${path} ${to}`);
+}
+
+export interface FileStatus {
+  readonly inode: number;
+  readonly type: string;
+  /** Permission bits as debugfs prints them, `0755`. */
+  readonly mode: string;
+  readonly user: number;
+  readonly group: number;
+  readonly size: number;
+  readonly links: number;
+  /** Units of 512 bytes. */
+  readonly blockCount: number;
+  readonly flags: number;
+}
+
+/** What `debugfs stat` says of a file. */
+export function statFile(imagePath: string, path: string): FileStatus {
+  const text = ask(imagePath, `stat ${path}`);
+  const word = (name: string): string => {
+    const found = new RegExp(`\\b${name}: +(\\S+)`).exec(text)?.[1];
+    if (found === undefined) throw new Error(`debugfs does not tell ${name} of ${path}: ${text}`);
+    return found;
+  };
+  return {
+    inode: Number(word('Inode')),
+    type: word('Type'),
+    mode: word('Mode'),
+    user: Number(word('User')),
+    group: Number(word('Group')),
+    size: Number(word('Size')),
+    links: Number(word('Links')),
+    blockCount: Number(word('Blockcount')),
+    flags: Number(word('Flags')),
+  };
+}
+
+export interface ListedExtent {
+  readonly fileBlock: number;
+  readonly fsBlock: number;
+  readonly blockCount: number;
+  readonly unwritten: boolean;
+}
+
+export interface ListedTree {
+  /** Of the tree: 0 when the inode holds all extents. */
+  readonly depth: number;
+  readonly extents: readonly ListedExtent[];
+  /** The blocks that hold the nodes below the root. */
+  readonly treeBlocks: readonly number[];
+}
+
+/** One line of `dump_extents`: level/depth, entry/entries, file blocks, disk blocks (or a tree block), length, flags. */
+const EXTENT_LINE = /^ *(\d+)\/ *(\d+) +\d+\/ *\d+ +(\d+) - +(\d+) +(\d+)(?: - +\d+)? +(\d+)(?: +(\w+))?$/;
+
+/** What `debugfs dump_extents` says of a file. */
+export function listExtents(imagePath: string, path: string): ListedTree {
+  const extents: ListedExtent[] = [];
+  const treeBlocks: number[] = [];
+  let treeDepth = 0;
+  const [, ...lines] = ask(imagePath, `dump_extents ${path}`).split('\n');
+  for (const line of lines.filter((candidate) => candidate.trim() !== '')) {
+    const match = EXTENT_LINE.exec(line.trimEnd());
+    if (match === null) throw new Error(`a line of dump_extents that nobody understands: ${line}`);
+    const [level = 0, depth = 0, fileBlock = 0, , fsBlock = 0, blockCount = 0] = match
+      .slice(1, 7)
+      .map(Number);
+    treeDepth = depth;
+    if (level < depth) treeBlocks.push(fsBlock);
+    else extents.push({ fileBlock, fsBlock, blockCount, unwritten: match[7] === 'Uninit' });
+  }
+  return { depth: treeDepth, extents, treeBlocks };
+}

@@ -1,0 +1,46 @@
+import { mkdtempSync, rmdirSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { runJudge, verdictAgainst } from './run-judge.js';
+
+function requireSuccess(program: string, args: readonly string[], subject: string): void {
+  const result = runJudge(program, args);
+  if (result.exitCode !== 0) throw verdictAgainst(program, subject, result);
+}
+
+async function withMounted<T>(
+  args: readonly string[],
+  subject: string,
+  use: (folder: string) => T | Promise<T>,
+): Promise<T> {
+  const folder = mkdtempSync(join(tmpdir(), 'patch-vdi-mount-'));
+  try {
+    requireSuccess('mount', [...args, folder], subject);
+    try {
+      return await use(folder);
+    } finally {
+      requireSuccess('umount', [folder], subject);
+    }
+  } finally {
+    rmdirSync(folder);
+  }
+}
+
+/**
+ * Lets the kernel judge: mounts a raw image through a loop device, read-only, for as long as `use` runs.
+ * Needs root (requireRoot).
+ *
+ * @throws Error with mount's words when the kernel does not take it
+ */
+export function withKernelMount<T>(imagePath: string, use: (folder: string) => T | Promise<T>): Promise<T> {
+  return withMounted(['-t', 'ext4', '-o', 'loop,ro,nosuid,nodev,noexec', imagePath], imagePath, use);
+}
+
+/** A file system in memory of that size, for a disk that is full or read-only. Needs root (requireRoot). */
+export function withSmallDisk<T>(
+  sizeBytes: number,
+  use: (folder: string) => T | Promise<T>,
+  access: 'rw' | 'ro' = 'rw',
+): Promise<T> {
+  return withMounted(['-t', 'tmpfs', '-o', `size=${sizeBytes},${access}`, 'tmpfs'], 'a small tmpfs', use);
+}
