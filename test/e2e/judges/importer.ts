@@ -1,0 +1,53 @@
+import { rmSync } from 'node:fs';
+import { withKernelMount } from '../../oracles/kernel-mount.js';
+import { convertToRaw } from '../../oracles/qemu-img.js';
+import { runJudge } from '../../oracles/run-judge.js';
+
+/** Where copies of the superblock would lie in a file system with 4 KiB blocks and the default layout. */
+const BACKUP_SUPERBLOCKS = [32768, 98304];
+
+export type ImageFormat = 'raw' | 'vhd';
+
+/** What somebody could still make of a file that claims to be a disk image. */
+export interface Uses {
+  /** It is a VHD, complete enough for qemu-img; a raw image needs no conversion. */
+  readonly converts: boolean;
+  /** e2fsck finds a file system, by the superblock or by a copy of it, in whatever state. */
+  readonly opens: boolean;
+  /** The kernel mounts it. */
+  readonly mounts: boolean;
+}
+
+export const USELESS: Pick<Uses, 'opens' | 'mounts'> = { opens: false, mounts: false };
+export const USEFUL: Uses = { converts: true, opens: true, mounts: true };
+
+const fsckOpens = (raw: string, ...args: string[]): boolean =>
+  runJudge('e2fsck', ['-fn', ...args, raw]).stdout.includes('Pass 1');
+
+async function usesOfRaw(raw: string): Promise<Uses> {
+  const opens =
+    fsckOpens(raw) || BACKUP_SUPERBLOCKS.some((block) => fsckOpens(raw, '-b', String(block), '-B', '4096'));
+  const mounts = await withKernelMount(raw, () => true).catch((error: Error) => {
+    // That is what mount(8) says of something without a file system; anything else is no refusal by the kernel.
+    if (/wrong fs type|failed to setup loop device/.test(error.message)) return false;
+    throw error;
+  });
+  return { converts: true, opens, mounts };
+}
+
+/** Tries a file as an importer would: a VHD is converted first. Needs root, e2fsck and qemu-img. */
+export async function usesOf(path: string, format: ImageFormat): Promise<Uses> {
+  if (format === 'raw') return await usesOfRaw(path);
+  const raw = `${path}.imported`;
+  try {
+    convertToRaw(path, raw);
+  } catch {
+    rmSync(raw, { force: true });
+    return { converts: false, ...USELESS };
+  }
+  try {
+    return await usesOfRaw(raw);
+  } finally {
+    rmSync(raw, { force: true });
+  }
+}
