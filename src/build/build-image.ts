@@ -1,20 +1,8 @@
 import { PatchVdiError, isPatchVdiError } from '../errors.js';
-import type { UploadSource } from '../io/chunk.js';
-import { PlanWriter } from '../io/plan-writer.js';
-import type { Sink } from '../io/sink.js';
-import { Spool } from '../io/spool.js';
-import { describePlan } from '../plan/describe.js';
-import {
-  emissionForSeekable,
-  emissionForStream,
-  streamsInOnePass,
-  type ImageFormat,
-  type Plan,
-} from '../plan/plan.js';
+import type { ImageFormat } from '../plan/plan.js';
 import type { VerifiedSignature } from '../signature/verdict.js';
-import type { ToolEnvironment } from '../tools/find.js';
-import { trace } from '../trace.js';
 import { Cleanup } from './cleanup.js';
+import type { Job, WrittenImage } from './job.js';
 import {
   checkImageOptions,
   checkVerify,
@@ -23,10 +11,10 @@ import {
   toolEnvironment,
   type BuildOptions,
 } from './options.js';
-import { identityFor, planFor, refuseEmpty } from './plan-image.js';
+import { refuseEmpty } from './plan-image.js';
 import { imageSize } from './size-rule.js';
-import { makeTemplate, type Template } from './template.js';
-import { UploadGuard, type UploadFindings } from './upload-guard.js';
+import { writeInPlace } from './write-in-place.js';
+import { writeStream } from './write-stream.js';
 
 /** What was built. Sizes are in bytes. */
 export interface BuildResult {
@@ -57,163 +45,29 @@ export interface BuildResult {
   readonly elapsedMilliseconds: number;
 }
 
-/** One build on its way; exists so that the steps can share what they need without long parameter lists. */
-interface Job {
-  readonly options: BuildOptions;
-  readonly environment: ToolEnvironment;
-  readonly abortSignal: AbortSignal;
-  readonly sink: Sink;
-  readonly cleanup: Cleanup;
-  readonly requestedSize: number | undefined;
-}
-
-/** The upload as it may be written, and what is known about it by now. */
-interface Upload {
-  readonly source: UploadSource;
-  /** Defined once the whole upload was verified, in a spool. */
-  readonly findings: UploadFindings | undefined;
-}
-
-async function startGuard(
-  job: Job,
-  source: UploadSource,
-  imageBytes: number,
-  scratchBytes: number,
-): Promise<UploadGuard> {
-  const guard = await UploadGuard.start({
-    verify: job.options.verify,
-    wantDigest: job.options.digest === true,
-    name: source.name,
-    announcedLength: source.contentLength,
-    imageBytes,
-    scratchBytes,
-    environment: job.environment,
-    abortSignal: job.abortSignal,
-  });
-  job.cleanup.add(() => guard.dispose());
-  return guard;
-}
-
-/** Keeps and verifies the whole upload first: it has no length, or nothing may be sent before the verdict. */
-async function spoolUpload(
-  job: Job,
-  source: UploadSource,
-  imageBytes: number,
-  scratchBytes: number,
-): Promise<Upload> {
-  const spool = new Spool(job.environment.temporaryFolder);
-  job.cleanup.add(() => spool.close());
-  const guard = await startGuard(job, source, imageBytes, scratchBytes);
-  const append = (bytes: Uint8Array, done: () => void): void => {
-    spool.append(bytes);
-    done();
-  };
-  await source.pump((chunk) => {
-    const wait = guard.take(chunk, append);
-    job.options.onProgress?.({ phase: 'spool', bytes: guard.received, totalBytes: source.contentLength });
-    return wait;
-  }, job.abortSignal);
-  guard.requireComplete();
-  return { source: spool.source(source.name), findings: await guard.findings() };
-}
-
-async function writePayload(
-  job: Job,
-  upload: Upload,
-  guard: UploadGuard | undefined,
-  writer: PlanWriter,
-): Promise<void> {
-  const { source } = upload;
-  const passOn = writer.accept.bind(writer);
-  let written = 0;
-  await source.pump((chunk) => {
-    written += chunk.bytes.length;
-    const wait = guard === undefined ? passOn(chunk.bytes, chunk.release) : guard.take(chunk, passOn);
-    job.options.onProgress?.({ phase: 'write', bytes: written, totalBytes: source.contentLength });
-    return wait;
-  }, job.abortSignal);
-  guard?.requireComplete();
-  await writer.finish();
-}
-
-/** Walks the plan: everything but the seal, the verdict, the seal. */
-async function writeImage(
-  job: Job,
-  upload: Upload,
-  plan: Plan,
-  template: Template,
-  guard: UploadGuard | undefined,
-) {
-  const { sink, abortSignal } = job;
-  const inOnePass = sink.seekable || streamsInOnePass(plan);
-  const emission = sink.seekable ? emissionForSeekable(plan) : emissionForStream(plan);
-  let findings = upload.findings;
-  if (inOnePass) {
-    await writePayload(job, upload, guard, new PlanWriter(emission.body, template.file, sink));
-    // Storing the body, gpgv's last words and e2fsck need not wait for each other; the seal waits for all three.
-    const [found] = await Promise.all([guard?.findings(), template.checked, sink.flush()]);
-    findings ??= found;
-    abortSignal.throwIfAborted();
-    await new PlanWriter(emission.seal, template.file, sink).finish();
-  } else {
-    await template.checked;
-    await writePayload(job, upload, guard, new PlanWriter(plan.entries, template.file, sink));
-  }
-  abortSignal.throwIfAborted();
-  await sink.commit(plan.totalLength);
-  return findings;
-}
-
 function verifiedBy(options: BuildOptions): BuildResult['verifiedBy'] {
   const { signature, sha256 } = options.verify;
   if (signature !== undefined) return sha256 === undefined ? 'signature' : 'signature and sha256';
   return sha256 === undefined ? 'nothing' : 'sha256';
 }
 
-async function run(
-  job: Job,
-  opened: UploadSource,
-): Promise<Omit<BuildResult, 'warnings' | 'elapsedMilliseconds'>> {
-  const { options, sink, cleanup, abortSignal } = job;
-  let upload: Upload = { source: opened, findings: undefined };
-  const virtualSize = imageSize(opened.contentLength, job.requestedSize);
-  if (opened.contentLength === undefined) upload = await spoolUpload(job, opened, virtualSize, virtualSize);
-
-  const payloadLength = upload.source.contentLength ?? 0;
-  refuseEmpty(payloadLength, opened.name);
-  const identity = identityFor(options, virtualSize, payloadLength);
-  const template = await makeTemplate(virtualSize, payloadLength, identity, {
-    environment: job.environment,
-    epochSeconds: identity.epochSeconds,
-    abortSignal,
-  });
-  cleanup.add(() => template.dispose());
-  const plan = planFor(options.format, template.facts, identity);
-  trace('plan', () => `\n${describePlan(plan)}`);
-
-  if (upload.findings === undefined && !sink.seekable && !streamsInOnePass(plan)) {
-    upload = await spoolUpload(job, opened, virtualSize, template.scratchBytes);
-  }
-  const spooled = upload.findings !== undefined;
-  const guard = spooled
-    ? undefined
-    : await startGuard(job, upload.source, virtualSize, template.scratchBytes);
-  const findings = await writeImage(job, upload, plan, template, guard);
+function resultOf(job: Job, written: WrittenImage): Omit<BuildResult, 'warnings' | 'elapsedMilliseconds'> {
+  const { plan, identity, findings } = written;
   return {
-    output: sink.name,
+    output: job.sink.name,
     format: plan.format,
     filesystem: 'ext4',
-    virtualSize,
+    virtualSize: plan.virtualSize,
     outputLength: plan.totalLength,
-    payloadLength,
-    scratchBytes: template.scratchBytes,
+    payloadLength: plan.payloadLength,
+    scratchBytes: written.scratchBytes,
     filesystemUuid: identity.filesystemUuid,
     label: identity.label,
     vhdUuid: plan.format === 'vhd' ? identity.vhdUuid : undefined,
-    verifiedBy: verifiedBy(options),
-    signatures: findings?.signatures ?? [],
-    sha256: findings?.sha256,
-    spooled,
+    verifiedBy: verifiedBy(job.options),
+    signatures: findings.signatures,
+    sha256: findings.sha256,
+    spooled: written.spooled,
   };
 }
 
@@ -244,7 +98,8 @@ export async function buildPatchImage(options: BuildOptions): Promise<BuildResul
 
   const cleanup = new Cleanup();
   try {
-    const result = await start(options, requestedSize, stop.signal, cleanup);
+    const job = openJob(options, requestedSize, stop, cleanup);
+    const result = resultOf(job, await (job.sink.seekable ? writeInPlace(job) : writeStream(job)));
     const warnings = (await cleanup.run()).map(String);
     return { ...result, warnings, elapsedMilliseconds: Math.round(performance.now() - startedAt) };
   } catch (error) {
@@ -257,20 +112,21 @@ export async function buildPatchImage(options: BuildOptions): Promise<BuildResul
   }
 }
 
-async function start(
+function openJob(
   options: BuildOptions,
   requestedSize: number | undefined,
-  abortSignal: AbortSignal,
+  stop: AbortController,
   cleanup: Cleanup,
-) {
-  abortSignal.throwIfAborted();
+): Job {
+  stop.signal.throwIfAborted();
   const source = openSource(options.source, options.contentLength);
   cleanup.add(() => source.close());
   refuseEmpty(source.contentLength, source.name);
   const sink = openSink(options.sink);
   cleanup.add(() => sink.discard());
   const environment = toolEnvironment(options.environment);
-  return run({ options, environment, abortSignal, sink, cleanup, requestedSize }, source);
+  const virtualSize = imageSize(source.contentLength, requestedSize);
+  return { options, environment, stop, source, sink, cleanup, virtualSize };
 }
 
 /** The same error, telling also what could not be cleaned up after it. */

@@ -12,7 +12,7 @@ import {
   type SourceOption,
 } from './options.js';
 import { imageSize } from './size-rule.js';
-import { makeTemplate } from './template.js';
+import { TemplateMaker } from './template.js';
 
 /** The identity of an image for an upload of that length; one place, so that plan and build agree. */
 export function identityFor(
@@ -71,16 +71,17 @@ export async function planPatchImage(options: PlanOptions): Promise<Plan> {
   refuseEmpty(contentLength, name);
   const virtualSize = imageSize(contentLength, requestedSize);
   const identity = identityFor(options, virtualSize, contentLength);
-  const template = await makeTemplate(virtualSize, contentLength, identity, {
+  const maker = await TemplateMaker.open(virtualSize, {
     environment: toolEnvironment(options.environment),
     epochSeconds: identity.epochSeconds,
     abortSignal: options.signal,
   });
   try {
+    const template = await maker.make(contentLength, identity);
     const plan = planFor(options.format, template.facts, identity);
     await template.checked;
     return plan;
   } finally {
-    await template.dispose();
+    await maker.dispose();
   }
 }

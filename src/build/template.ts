@@ -25,8 +25,6 @@ export interface Template {
   readonly scratchBytes: number;
   /** e2fsck's judgement, which runs beside whatever comes next; await it before the seal. */
   readonly checked: Promise<void>;
-  /** Removes the template. Safe at any time, idempotent. */
-  dispose(): Promise<void>;
 }
 
 function createSparse(path: string, sizeBytes: number): void {
@@ -91,77 +89,104 @@ async function readBack(
   return { extents, metadata: await mapMetadata(filesystem, map.treeBlocks) };
 }
 
-/** Formats images in one private folder. */
-class TemplateFolder {
-  readonly path: string;
-  readonly #virtualSize: number;
-  readonly #identity: ImageIdentity;
-  readonly #call: E2fsprogsCall;
+/** The probe's file system is thrown away; its UUID does not matter. */
+const PROBE_UUID = '00000000-0000-4000-8000-000000000001';
+const PROBE: Pick<ImageIdentity, 'label' | 'filesystemUuid' | 'hashSeed'> = {
+  label: '',
+  filesystemUuid: PROBE_UUID,
+  hashSeed: PROBE_UUID,
+};
 
-  constructor(path: string, virtualSize: number, identity: ImageIdentity, call: E2fsprogsCall) {
-    this.path = path;
+/**
+ * Makes the template of one image in two steps: where the payload will start is known before its length is, so that
+ * an output that can seek takes the payload while the template is still being made.
+ */
+export class TemplateMaker {
+  readonly #folder: string;
+  readonly #virtualSize: number;
+  readonly #call: E2fsprogsCall;
+  #start: Promise<PayloadStart> | undefined;
+  #template: Template | undefined;
+
+  private constructor(folder: string, virtualSize: number, call: E2fsprogsCall) {
+    this.#folder = folder;
     this.#virtualSize = virtualSize;
-    this.#identity = identity;
     this.#call = call;
   }
 
-  /** @returns the path of the image */
-  async format(name: string, patchBytes: number, slackBlocks: number): Promise<string> {
-    const imagePath = join(this.path, name);
-    createSparse(imagePath, this.#virtualSize);
-    const { label, filesystemUuid: uuid, hashSeed } = this.#identity;
-    const request = { imagePath, folder: this.path, patchBytes, slackBlocks, label, uuid, hashSeed };
-    await formatTemplate(request, this.#call);
-    return imagePath;
+  /** @param virtualSize bytes, a multiple of 2 MiB */
+  static async open(virtualSize: number, call: E2fsprogsCall): Promise<TemplateMaker> {
+    const folder = await mkdtemp(join(call.environment.temporaryFolder, 'patch-vdi-template-'));
+    return new TemplateMaker(folder, virtualSize, call);
   }
 
-  /** Where the payload of an image of this size starts, whatever its length: from an image with a tiny `patch`. */
-  async probe(): Promise<PayloadStart> {
-    const free = await withFilesystem(await this.format('probe', BLOCK_BYTES, 0), firstFreeBlock);
+  /**
+   * Where the payload of an image of this size starts, whatever its length.
+   *
+   * @throws PatchVdiError `tool`, `interrupted`
+   */
+  announce(): Promise<PayloadStart> {
+    this.#start ??= this.#probe();
+    return this.#start;
+  }
+
+  async #probe(): Promise<PayloadStart> {
+    const free = await withFilesystem(await this.#format('probe', BLOCK_BYTES, 0, PROBE), firstFreeBlock);
     if (free === undefined) throw mismatch('no free block in an empty file system', 'free blocks');
     const start = payloadStartFor(this.#virtualSize, free);
     trace(
       'template',
-      `first free block ${free}, payload at ${start.offset}, slack ${start.slackBlocks} blocks`,
+      () => `first free block ${free}, payload at ${start.offset}, slack ${start.slackBlocks}`,
     );
     return start;
   }
-}
 
-/**
- * Makes the template for an upload of known length: a probe that tells where the payload starts in an image of this
- * size, then the file system itself, trimmed to the exact length, read back, and given to e2fsck.
- *
- * @param virtualSize bytes, a multiple of 2 MiB
- * @throws PatchVdiError `space` when the payload does not fit, `tool` when a program failed or lied, `interrupted`
- */
-export async function makeTemplate(
-  virtualSize: number,
-  payloadLength: number,
-  identity: ImageIdentity,
-  call: E2fsprogsCall,
-): Promise<Template> {
-  const path = await mkdtemp(join(call.environment.temporaryFolder, 'patch-vdi-template-'));
-  try {
-    const folder = new TemplateFolder(path, virtualSize, identity, call);
-    const start = await folder.probe();
-    requireFit(virtualSize, start.offset, payloadLength);
-    const imagePath = await folder.format('template', payloadLength, start.slackBlocks);
+  /** @returns the path of the image */
+  async #format(
+    name: string,
+    patchBytes: number,
+    slackBlocks: number,
+    identity: typeof PROBE,
+  ): Promise<string> {
+    const imagePath = join(this.#folder, name);
+    createSparse(imagePath, this.#virtualSize);
+    const { label, filesystemUuid: uuid, hashSeed } = identity;
+    const request = { imagePath, folder: this.#folder, patchBytes, slackBlocks, label, uuid, hashSeed };
+    await formatTemplate(request, this.#call);
+    return imagePath;
+  }
+
+  /**
+   * The file system for a payload of that length: formatted, trimmed to the exact length, read back, and given to
+   * e2fsck. Its payload starts where it was announced.
+   *
+   * @throws PatchVdiError `space` when the payload does not fit, `tool` when a program failed or lied, `interrupted`
+   */
+  async make(payloadLength: number, identity: ImageIdentity): Promise<Template> {
+    const start = await this.announce();
+    requireFit(this.#virtualSize, start.offset, payloadLength);
+    const imagePath = await this.#format('template', payloadLength, start.slackBlocks, identity);
     const allocatedBlocks = roundUp(payloadLength, PAYLOAD_UNIT_BYTES) / BLOCK_BYTES;
-    await trimPatchFile({ imagePath, folder: path, sizeBytes: payloadLength, allocatedBlocks }, call);
-    return await openTemplate(path, imagePath, start.offset, payloadLength, virtualSize, identity, call);
-  } catch (error) {
-    await rm(path, { recursive: true, force: true });
-    throw error;
+    const trim = { imagePath, folder: this.#folder, sizeBytes: payloadLength, allocatedBlocks };
+    await trimPatchFile(trim, this.#call);
+    const facts = { virtualSize: this.#virtualSize, blockBytes: BLOCK_BYTES, payloadLength };
+    this.#template = await openTemplate(imagePath, start.offset, facts, identity, this.#call);
+    return this.#template;
+  }
+
+  /** Removes everything. Safe at any time when no step is running, idempotent. */
+  async dispose(): Promise<void> {
+    this.#template?.file.close();
+    // e2fsck may still be reading what is about to go; its verdict no longer matters then.
+    await this.#template?.checked.catch(() => undefined);
+    await rm(this.#folder, { recursive: true, force: true });
   }
 }
 
 async function openTemplate(
-  folder: string,
   path: string,
   start: number,
-  payloadLength: number,
-  virtualSize: number,
+  shape: Pick<TemplateFacts, 'virtualSize' | 'blockBytes' | 'payloadLength'>,
   identity: ImageIdentity,
   call: E2fsprogsCall,
 ): Promise<Template> {
@@ -171,19 +196,9 @@ async function openTemplate(
   const file = openRandomAccess(path);
   try {
     const filesystem = await openExt((offset, length) => Promise.resolve(file.read(offset, length)));
-    const { extents, metadata } = await readBack(filesystem, start, payloadLength, identity);
-    return {
-      facts: { virtualSize, blockBytes: BLOCK_BYTES, payloadLength, extents, metadata },
-      file,
-      scratchBytes: filesystem.superblock.freeBlockCount * BLOCK_BYTES,
-      checked,
-      async dispose() {
-        file.close();
-        // e2fsck may still be reading what is about to go; its verdict no longer matters then.
-        await checked.catch(() => undefined);
-        await rm(folder, { recursive: true, force: true });
-      },
-    };
+    const { extents, metadata } = await readBack(filesystem, start, shape.payloadLength, identity);
+    const scratchBytes = filesystem.superblock.freeBlockCount * BLOCK_BYTES;
+    return { facts: { ...shape, extents, metadata }, file, scratchBytes, checked };
   } catch (error) {
     file.close();
     await checked.catch(() => undefined);

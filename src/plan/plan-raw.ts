@@ -1,6 +1,6 @@
-import { mapImage, type ImageRange, type TemplateFacts } from './image-map.js';
+import { PAYLOAD_NAME, mapImage, type ImageRange, type TemplateFacts } from './image-map.js';
 import type { Plan } from './plan.js';
-import { SegmentList, type SegmentDraft, type Turn } from './segment-list.js';
+import { SegmentList, type PlanEntry, type SegmentDraft, type Turn } from './segment-list.js';
 
 function draft(range: ImageRange): SegmentDraft {
   const content =
@@ -14,6 +14,18 @@ function draft(range: ImageRange): SegmentDraft {
 function turnOf(range: ImageRange): Turn {
   if (range.payloadOffset !== undefined) return 'payload';
   return range.offset === 0 ? 'seal' : 'metadata';
+}
+
+/**
+ * Where the payload of a raw image will stand: at its own place, which is known before the template is.
+ *
+ * @param payloadStart offset in the image, in bytes
+ */
+export function announceRawPayload(payloadStart: number, payloadLength: number): readonly PlanEntry[] {
+  const list = new SegmentList(payloadStart);
+  const range = { name: PAYLOAD_NAME, offset: payloadStart, length: payloadLength, payloadOffset: 0 };
+  list.append('payload', [draft(range)]);
+  return list.entries;
 }
 
 /**

@@ -10,9 +10,9 @@ import {
   tableBytes,
   type VhdIdentity,
 } from '../vhd/structures.js';
-import { mapImage, payloadInOrder, type ImageRange, type TemplateFacts } from './image-map.js';
+import { PAYLOAD_NAME, mapImage, payloadInOrder, type ImageRange, type TemplateFacts } from './image-map.js';
 import type { Plan } from './plan.js';
-import { SegmentList, type SegmentDraft, type Turn } from './segment-list.js';
+import { SegmentList, type PlanEntry, type SegmentDraft, type Turn } from './segment-list.js';
 
 /**
  * The data of each block starts on a page of the file, as libvhd lays it out: tapdisk reads with O_DIRECT, and
@@ -99,6 +99,32 @@ function bitmapDraft(block: BlockRun): SegmentDraft[] {
   ];
 }
 
+const TABLE_OFFSET_BYTES = hardDiskFooter.sizeBytes + dynamicDiskHeader.sizeBytes;
+const BLOCK_STRIDE_BYTES = DATA_ALIGNMENT_BYTES + VHD_BLOCK_BYTES;
+
+/** Where the first block starts in the file. */
+function blocksOffset(virtualSize: number): number {
+  return roundUp(TABLE_OFFSET_BYTES + tableBytes(virtualSize), DATA_ALIGNMENT_BYTES);
+}
+
+function appendRun(list: SegmentList, run: BlockRun): void {
+  list.append(turnOf(run), [...bitmapDraft(run), ...blockDraft(run)], run.count);
+}
+
+/**
+ * Where the payload of a VHD will stand in the file: its blocks are the first ones, so this is known before the
+ * template is. The same entries come out of planVhd.
+ *
+ * @param payloadLength bytes
+ */
+export function announceVhdPayload(virtualSize: number, payloadLength: number): readonly PlanEntry[] {
+  const list = new SegmentList(blocksOffset(virtualSize));
+  // At which block the payload starts changes only the BAT; that it starts at one is the template's promise.
+  const anywhere = { name: PAYLOAD_NAME, offset: VHD_BLOCK_BYTES, length: payloadLength, payloadOffset: 0 };
+  for (const run of cutIntoBlocks([anywhere])) appendRun(list, run);
+  return list.entries;
+}
+
 /**
  * Plans a dynamic VHD that can be written in one pass and mounts only when it is complete: footer copy, header, BAT,
  * the blocks in file order with virtual block 0 last, trailing footer.
@@ -122,21 +148,20 @@ export function planVhd(facts: TemplateFacts, identity: VhdIdentity): Plan {
   invariant(payloadInOrder(ranges), 'the payload lies in the image in the order in which it arrives');
   const blocks = cutIntoBlocks(ranges);
   const inFileOrder = FILE_ORDER.flatMap((turn) => blocks.filter((block) => turnOf(block) === turn));
-  const tableOffset = hardDiskFooter.sizeBytes + dynamicDiskHeader.sizeBytes;
-  const blocksOffset = roundUp(tableOffset + tableBytes(virtualSize), DATA_ALIGNMENT_BYTES);
-  const stride = DATA_ALIGNMENT_BYTES + VHD_BLOCK_BYTES;
+  const firstBlockOffset = blocksOffset(virtualSize);
 
   const table = new BlockAllocationTable(virtualSize);
   let blockCount = 0;
   for (const run of inFileOrder) {
     for (let index = 0; index < run.count; index += 1, blockCount += 1) {
-      const bitmapOffset = blocksOffset + blockCount * stride + DATA_ALIGNMENT_BYTES - BITMAP_BYTES;
+      const bitmapOffset =
+        firstBlockOffset + blockCount * BLOCK_STRIDE_BYTES + DATA_ALIGNMENT_BYTES - BITMAP_BYTES;
       table.place(run.number + index, bitmapOffset / SECTOR_BYTES);
     }
   }
 
   const footer = encodeDynamicFooter(virtualSize, identity);
-  const header = encodeDynamicHeader(virtualSize, tableOffset);
+  const header = encodeDynamicHeader(virtualSize, TABLE_OFFSET_BYTES);
   const literal = (name: string, bytes: Uint8Array): SegmentDraft => ({
     name,
     length: bytes.length,
@@ -144,21 +169,18 @@ export function planVhd(facts: TemplateFacts, identity: VhdIdentity): Plan {
   });
 
   const list = new SegmentList();
-  // Emitted with the payload, that is first: readers of a stream need them before the blocks.
-  list.append('payload', [
+  list.append('metadata', [
     literal('footer copy', footer),
     literal('dynamic disk header', header),
     literal('BAT', table.bytes),
   ]);
-  if (list.length < blocksOffset) {
-    list.append('payload', [
-      { name: 'alignment', length: blocksOffset - list.length, content: { kind: 'zeros' } },
-    ]);
+  if (list.length < firstBlockOffset) {
+    const length = firstBlockOffset - list.length;
+    list.append('metadata', [{ name: 'alignment', length, content: { kind: 'zeros' } }]);
   }
-  for (const run of inFileOrder)
-    list.append(turnOf(run), [...bitmapDraft(run), ...blockDraft(run)], run.count);
+  for (const run of inFileOrder) appendRun(list, run);
   list.append('seal', [literal('footer', footer)]);
 
-  const totalLength = blocksOffset + blockCount * stride + footer.length;
+  const totalLength = firstBlockOffset + blockCount * BLOCK_STRIDE_BYTES + footer.length;
   return { format: 'vhd', virtualSize, payloadLength, ...list.finish(totalLength, payloadLength) };
 }

@@ -1,3 +1,5 @@
+import { isDeepStrictEqual } from 'node:util';
+import { invariant } from '../errors.js';
 import type { PlanEntry, PlanSegments } from './segment-list.js';
 
 export type ImageFormat = 'raw' | 'vhd';
@@ -19,11 +21,16 @@ export interface Emission {
 }
 
 /**
- * The order for an output that can seek: payload first, as it arrives, then metadata, and after the verdict the seal.
+ * The order for an output that can seek, and whose payload is written already, as it was announced: the rest, and
+ * after the verdict the seal.
+ *
+ * @param announced where the payload went
  */
-export function emissionForSeekable(plan: Plan): Emission {
+export function emissionAfterPayload(plan: Plan, announced: readonly PlanEntry[]): Emission {
   const turn = (wanted: PlanEntry['turn']) => plan.entries.filter((entry) => entry.turn === wanted);
-  return { body: [...turn('payload'), ...turn('metadata')], seal: turn('seal') };
+  const kept = isDeepStrictEqual(turn('payload'), announced);
+  invariant(kept, 'the payload stands in the plan where it was announced');
+  return { body: turn('metadata'), seal: turn('seal') };
 }
 
 /**

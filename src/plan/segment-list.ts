@@ -64,8 +64,13 @@ export function payloadStride(parts: readonly SegmentDraft[]): number {
  */
 export class SegmentList {
   readonly #entries: PlanEntry[] = [];
-  #length = 0;
+  #length: number;
   #payloadLength = 0;
+
+  /** @param startOffset where the first segment stands; not 0 only for a part of an output */
+  constructor(startOffset = 0) {
+    this.#length = startOffset;
+  }
 
   /** Where the next segment would start, in bytes: the length of the output so far. */
   get length(): number {
@@ -107,6 +112,11 @@ export class SegmentList {
     this.#entries.push({ turn, offset: this.#length, count, stride, parts });
     this.#payloadLength += (payload - this.#payloadLength) * count;
     this.#length = checkedBytes(this.#length + stride * count);
+  }
+
+  /** The entries so far, for a part of an output. */
+  get entries(): readonly PlanEntry[] {
+    return this.#entries;
   }
 
   /** The finished list; `totalLength` and `payloadLength` are what the caller computed on its own. */

@@ -1,0 +1,96 @@
+import type { Chunk, UploadSource } from '../io/chunk.js';
+import type { Sink } from '../io/sink.js';
+import { Spool } from '../io/spool.js';
+import type { Plan } from '../plan/plan.js';
+import type { ToolEnvironment } from '../tools/find.js';
+import type { Cleanup } from './cleanup.js';
+import type { ImageIdentity } from './identity.js';
+import type { BuildOptions, Progress } from './options.js';
+import { TemplateMaker } from './template.js';
+import { UploadGuard, type PassOn, type UploadFindings } from './upload-guard.js';
+
+/** One build on its way: what its steps share. */
+export interface Job {
+  readonly options: BuildOptions;
+  readonly environment: ToolEnvironment;
+  /** Aborted by the caller, or by a step that fails while another one waits. */
+  readonly stop: AbortController;
+  readonly source: UploadSource;
+  readonly sink: Sink;
+  readonly cleanup: Cleanup;
+  /** Bytes of the image. */
+  readonly virtualSize: number;
+}
+
+/** An image that is complete, under its final name. */
+export interface WrittenImage {
+  readonly plan: Plan;
+  readonly identity: ImageIdentity;
+  readonly findings: UploadFindings;
+  readonly scratchBytes: number;
+  readonly spooled: boolean;
+}
+
+/** An upload of known length that was verified as a whole and is kept in a file without a name. */
+export interface SpooledUpload {
+  readonly source: UploadSource;
+  readonly findings: UploadFindings;
+}
+
+export async function openMaker(job: Job): Promise<TemplateMaker> {
+  const maker = await TemplateMaker.open(job.virtualSize, {
+    environment: job.environment,
+    epochSeconds: job.options.sourceDateEpoch,
+    abortSignal: job.stop.signal,
+  });
+  job.cleanup.add(() => maker.dispose());
+  return maker;
+}
+
+/** @param scratchBytes what the clear text of a signed message must fit into */
+export async function startGuard(job: Job, scratchBytes: number): Promise<UploadGuard> {
+  const { options, source, environment, virtualSize: imageBytes } = job;
+  const guard = await UploadGuard.start({
+    verify: options.verify,
+    wantDigest: options.digest === true,
+    name: source.name,
+    announcedLength: source.contentLength,
+    imageBytes,
+    scratchBytes,
+    environment,
+    abortSignal: job.stop.signal,
+  });
+  job.cleanup.add(() => guard.dispose());
+  return guard;
+}
+
+/** Moves a whole upload, chunk by chunk, through the guard (when it was not verified before) to where it goes. */
+export async function pumpUpload(
+  job: Job,
+  source: UploadSource,
+  guard: UploadGuard | undefined,
+  phase: Progress['phase'],
+  passOn: PassOn,
+): Promise<void> {
+  const { onProgress } = job.options;
+  let bytes = 0;
+  await source.pump((chunk: Chunk) => {
+    bytes += chunk.bytes.length;
+    const wait = guard === undefined ? passOn(chunk.bytes, chunk.release) : guard.take(chunk, passOn);
+    onProgress?.({ phase, bytes, totalBytes: source.contentLength });
+    return wait;
+  }, job.stop.signal);
+  guard?.requireComplete();
+}
+
+/** Keeps and verifies the whole upload first: it has no length, or nothing may be sent before the verdict. */
+export async function spoolUpload(job: Job, scratchBytes: number): Promise<SpooledUpload> {
+  const spool = new Spool(job.environment.temporaryFolder);
+  job.cleanup.add(() => spool.close());
+  const guard = await startGuard(job, scratchBytes);
+  await pumpUpload(job, job.source, guard, 'spool', (bytes, done) => {
+    spool.append(bytes);
+    done();
+  });
+  return { source: spool.source(job.source.name), findings: await guard.findings() };
+}

@@ -1,0 +1,48 @@
+import { invariant } from '../errors.js';
+import { PlanWriter } from '../io/plan-writer.js';
+import { describePlan } from '../plan/describe.js';
+import { emissionForStream, streamsInOnePass } from '../plan/plan.js';
+import { trace } from '../trace.js';
+import { openMaker, pumpUpload, spoolUpload, startGuard, type Job, type WrittenImage } from './job.js';
+import { identityFor, planFor } from './plan-image.js';
+
+/**
+ * Builds into a stream, where every byte goes out in the order of the output. A dynamic VHD flows as the upload
+ * comes, and its seal waits for the verdict; a raw image starts with its superblock, so the upload is spooled and
+ * verified before the first byte goes out.
+ */
+export async function writeStream(job: Job): Promise<WrittenImage> {
+  const { sink, stop, options } = job;
+  const unmeasured = job.source.contentLength === undefined;
+  let spooled = unmeasured ? await spoolUpload(job, job.virtualSize) : undefined;
+  const payloadLength = spooled === undefined ? job.source.contentLength : spooled.source.contentLength;
+  invariant(payloadLength !== undefined, 'a spooled upload has a length');
+
+  const identity = identityFor(options, job.virtualSize, payloadLength);
+  const template = await (await openMaker(job)).make(payloadLength, identity);
+  const plan = planFor(options.format, template.facts, identity);
+  trace('plan', () => `\n${describePlan(plan)}`);
+  if (!streamsInOnePass(plan)) spooled ??= await spoolUpload(job, template.scratchBytes);
+
+  const guard = spooled === undefined ? await startGuard(job, template.scratchBytes) : undefined;
+  const { body, seal } = emissionForStream(plan);
+  let findings = spooled?.findings;
+  if (guard === undefined) {
+    await template.checked;
+    const writer = new PlanWriter(plan.entries, template.file, sink);
+    await pumpUpload(job, spooled?.source ?? job.source, undefined, 'write', writer.accept.bind(writer));
+    await writer.finish();
+  } else {
+    const writer = new PlanWriter(body, template.file, sink);
+    await pumpUpload(job, job.source, guard, 'write', writer.accept.bind(writer));
+    await writer.finish();
+    const [found] = await Promise.all([guard.findings(), template.checked, sink.flush()]);
+    findings = found;
+    stop.signal.throwIfAborted();
+    await new PlanWriter(seal, template.file, sink).finish();
+  }
+  stop.signal.throwIfAborted();
+  await sink.commit(plan.totalLength);
+  invariant(findings !== undefined, 'the upload was judged');
+  return { plan, identity, findings, scratchBytes: template.scratchBytes, spooled: spooled !== undefined };
+}

@@ -1,0 +1,132 @@
+// npm run bench: whole processes side by side in one run, printed as ratios. Nothing is asserted here.
+//
+//   npm run bench               everything that fits into some minutes
+//   npm run bench -- --quick    1 GiB on tmpfs only, few rounds
+//   npm run bench -- --full     also 8 GiB and 16 GiB
+import { execFileSync, spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { cpus, tmpdir, totalmem } from 'node:os';
+import { join } from 'node:path';
+import { compare, describeMachine, formatRatios, median, timed } from './measure.mjs';
+
+const quick = process.argv.includes('--quick');
+const full = process.argv.includes('--full');
+const rounds = quick ? 3 : 7;
+const cli = `${process.execPath} ${join(import.meta.dirname, '../../dist/cli/main.js')}`;
+const MIB = 1024 * 1024;
+const GIB = 1024 * MIB;
+
+const folders = [];
+function workFolder(parent) {
+  const folder = mkdtempSync(join(parent, 'pv-bench-'));
+  folders.push(folder);
+  return folder;
+}
+process.on('exit', () => folders.forEach((folder) => rmSync(folder, { recursive: true, force: true })));
+
+const memory = existsSync('/dev/shm') ? workFolder('/dev/shm') : workFolder(tmpdir());
+const disk = workFolder(tmpdir());
+
+const sh = (script) => execFileSync('sh', ['-c', script], { stdio: ['ignore', 'ignore', 'inherit'] });
+const out = (text = '') => process.stdout.write(`${text}\n`);
+
+function makeUploads() {
+  const upload = join(memory, 'upload');
+  const home = workFolder('/tmp');
+  sh(`head -c ${GIB} /dev/urandom > ${upload}`);
+  sh(`chmod 700 ${home}; export GNUPGHOME=${home}
+    gpg --batch --quiet --passphrase '' --quick-generate-key 'Bench <bench@example.org>' ed25519 sign never
+    gpg --batch --export > ${join(memory, 'keys.gpg')}
+    gpg --batch --quiet --compress-algo none --sign -o ${upload}.signed ${upload}
+    gpgconf --kill all`);
+  return { upload, signed: `${upload}.signed`, keyring: join(memory, 'keys.gpg') };
+}
+
+function build(source, length, target, options) {
+  return `cat ${source} | ${cli} build - --content-length ${length} ${options} --quiet -o ${target}`;
+}
+
+function unsignedRows({ upload }) {
+  for (const [place, folder] of [['tmpfs', memory], ...(quick ? [] : [['disk', disk]])]) {
+    const copy = join(folder, 'copy');
+    const image = join(folder, 'image.vhd');
+    const ours = build(upload, GIB, image, '--allow-unsigned');
+    // On a disk we store (fsync) before we name the image; cat does not. Both comparisons are shown.
+    const peers = [['cat | cat > file', `cat ${upload} | cat > ${copy}`]];
+    if (place === 'disk') peers.push(['cat | cat > file; sync file', `cat ${upload} | cat > ${copy}; sync ${copy}`]);
+    for (const [name, peer] of peers) {
+      const pairs = compare(ours, peer, rounds, [copy, image]);
+      out(formatRatios(`unsigned 1 GiB -> VHD, ${place}`, name, pairs));
+    }
+  }
+}
+
+function signedRows({ signed, keyring }) {
+  const copy = join(memory, 'copy');
+  const image = join(memory, 'image.vhd');
+  const ours = build(signed, statSync(signed).size, image, `--keyring ${keyring}`);
+  const peer = `cat ${signed} | tee ${copy} | gpgv --keyring ${keyring} 2>/dev/null`;
+  out(formatRatios('signed 1 GiB -> VHD, tmpfs', 'cat | tee file | gpgv', compare(ours, peer, rounds, [copy, image])));
+}
+
+function peerRows({ upload }) {
+  const image = join(memory, 'image.vhd');
+  const ours = build(upload, GIB, image, '--allow-unsigned');
+  const root = join(memory, 'root');
+  // mke2fs -d and genext2fs want a file called patch in a folder, which is what people make by copying.
+  const peer = `mkdir -p ${root}; cat ${upload} > ${root}/patch; mke2fs -q -F -t ext4 -d ${root} ${root}.raw 4G >/dev/null 2>&1;
+    qemu-img convert -f raw -O vpc ${root}.raw ${root}.vhd; rm -rf ${root} ${root}.raw`;
+  const pairs = compare(ours, peer, quick ? 1 : 3, [image, `${root}.vhd`]);
+  out(formatRatios('unsigned 1 GiB -> VHD, tmpfs', 'mke2fs -d; qemu-img convert -O vpc', pairs));
+}
+
+function peakMebibytes(script) {
+  const file = join(disk, 'rss');
+  sh(script.replace(cli, `/usr/bin/time -f %M -o ${file} ${cli}`));
+  return Number(readFileSync(file, 'utf8').trim().split('\n').at(-1)) / 1024;
+}
+
+function memoryRows({ signed, keyring }) {
+  out('\npeak memory of the Node process');
+  for (const gibibytes of [1 / 16, 1, ...(full ? [16] : [])]) {
+    const length = gibibytes * GIB;
+    const image = join(gibibytes > 4 ? disk : memory, 'image.vhd');
+    const script = `head -c ${length} /dev/zero | ${cli} build - --content-length ${length} --allow-unsigned --quiet -o ${image}`;
+    const peak = peakMebibytes(script);
+    const over = (statSync(image).size - length) / MIB;
+    out(`  unsigned ${String(gibibytes * 1024).padStart(6)} MiB -> VHD file: ${peak.toFixed(0)} MiB; image ${over.toFixed(1)} MiB larger`);
+    rmSync(image);
+  }
+  const image = join(memory, 'image.vhd');
+  const peak = peakMebibytes(build(signed, statSync(signed).size, image, `--keyring ${keyring}`));
+  out(`  signed     1024 MiB -> VHD file: ${peak.toFixed(0)} MiB`);
+  rmSync(image);
+}
+
+function planRow() {
+  const script = `${cli} plan - --content-length 500G --format vhd < /dev/null`;
+  const walls = Array.from({ length: rounds }, () => timed(script));
+  out(`\nplan, template and e2fsck for 500 GiB of payload as VHD: ${median(walls).toFixed(2)} s`);
+}
+
+function largeRow() {
+  const upload = join(disk, 'large');
+  const copy = join(disk, 'copy');
+  const image = join(disk, 'image.vhd');
+  sh(`head -c ${8 * GIB} /dev/zero > ${upload}`);
+  const ours = build(upload, 8 * GIB, image, '--allow-unsigned');
+  const pairs = compare(ours, `cat ${upload} | cat > ${copy}; sync ${copy}`, 3, [copy, image]);
+  out(formatRatios('unsigned 8 GiB -> VHD, disk', 'cat | cat > file; sync file', pairs));
+  rmSync(upload);
+}
+
+out(describeMachine(cpus, totalmem));
+out(`${rounds} rounds, our command and the other in turn; ratio = ours / other, median (lowest to highest)\n`);
+const uploads = makeUploads();
+unsignedRows(uploads);
+signedRows(uploads);
+peerRows(uploads);
+if (full) largeRow();
+memoryRows(uploads);
+planRow();
+if (spawnSync('gpgv', ['--version']).status !== 0) out('gpgv is missing: the signed rows mean nothing');
