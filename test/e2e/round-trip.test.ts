@@ -1,5 +1,5 @@
 import { basename } from 'node:path';
-import { expect, test, vi } from 'vitest';
+import { expect, test } from 'vitest';
 import { convertToRaw } from '../oracles/qemu-img.js';
 import { requireTool } from '../oracles/require-tool.js';
 import { expectPatchDisk, requireImageJudges } from './judges/patch-disk.js';
@@ -7,8 +7,6 @@ import { difference, differingOffsets } from './judges/same-bytes.js';
 import { MIB, uploadBytes } from './uploads.js';
 import { ACCESSES, buildIn, FIXED, FORMATS } from './ways-to-build.js';
 import { workspace } from './workspace.js';
-
-vi.setConfig({ testTimeout: 60_000 });
 
 /** Upload sizes and, by hand from "four times, at least 16 MiB, whole 2 MiB", the sizes of their disks. */
 const SIZES = [

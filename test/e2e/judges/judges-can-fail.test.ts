@@ -1,6 +1,6 @@
 import { copyFileSync, truncateSync } from 'node:fs';
 import { execa } from 'execa';
-import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { change, listExtents } from '../../oracles/debugfs.js';
 import { flipByte } from '../../oracles/sample-image.js';
 import { CLI } from '../cli.js';
@@ -14,8 +14,6 @@ import { difference, differingOffsets } from './same-bytes.js';
  * The judges of this folder see a good image with exactly one thing wrong, and must say so. (Those of test/oracles
  * have their own such test.)
  */
-
-vi.setConfig({ testTimeout: 60_000 });
 
 const VIRTUAL_SIZE = 16 * MIB;
 /** s_magic (kernel documentation, "The Super Block"). */
