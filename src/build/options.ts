@@ -126,6 +126,15 @@ export function openSource(source: SourceOption, contentLength: number | undefin
   if (typeof source === 'string') return openPathSource(source, contentLength);
   // First the iterables: a Node read stream has an `fd`, too.
   if (Symbol.asyncIterator in source) return new IterableSource('upload', source, contentLength);
+  if (!Number.isInteger(source.fd)) {
+    throw new PatchVdiError('usage', 'the source cannot be read', {
+      context: {
+        found: 'an object without fd and without Symbol.asyncIterator',
+        expected: 'a path, { fd }, or an async iterable',
+      },
+      hint: 'an old-style stream can be wrapped: new Readable().wrap(stream)',
+    });
+  }
   return openDescriptorSource(source.name ?? `descriptor ${source.fd}`, source.fd, contentLength);
 }
 

@@ -2,7 +2,7 @@ import { isPatchVdiError, type PatchVdiError } from '../errors.js';
 import { printable } from '../signature/printable.js';
 import { traceEnabled } from '../trace.js';
 import { EXIT_DEFECT, exitCodeFor, type StopSignal } from './exit-codes.js';
-import { fieldLines } from './text.js';
+import { fieldLines, wrapWords } from './text.js';
 
 function place(error: PatchVdiError): string | undefined {
   const { path, offset } = error.context;
@@ -14,7 +14,7 @@ function place(error: PatchVdiError): string | undefined {
 export function errorLines(error: PatchVdiError, exitCode: number, columns: number): string[] {
   const { context } = error;
   return [
-    `patch-vdi: ${printable(error.message)}`,
+    ...wrapWords(`patch-vdi: ${printable(error.message)}`, columns),
     ...fieldLines(
       [
         ['at', place(error)],

@@ -1,3 +1,4 @@
+import prettyBytes from 'pretty-bytes';
 import type { BuildResult } from '../build/build-image.js';
 import { describeBytes } from '../units.js';
 import { fieldLines } from './text.js';
@@ -47,5 +48,5 @@ export function summaryLines(result: BuildResult, columns: number): string[] {
 }
 
 function describeRate(bytesPerSecond: number): string {
-  return `${(bytesPerSecond / 1024 / 1024).toFixed(0)} MiB/s`;
+  return `${prettyBytes(bytesPerSecond, { binary: true, maximumFractionDigits: 0 })}/s`;
 }
