@@ -38,11 +38,8 @@ const MAX_OUTPUT_CHARACTERS = 4 * 1024 * 1024;
 type Execa = typeof import('execa').execa;
 let loading: Promise<Execa> | undefined;
 
-/**
- * execa is the largest module of the program: it is loaded once, when the first program runs. Call this early to
- * load it while something else waits.
- */
-export function loadExeca(): Promise<Execa> {
+/** execa is the largest module of the program: it is loaded once, when the first program runs. */
+function loadExeca(): Promise<Execa> {
   loading ??= import('execa').then((module) => module.execa);
   return loading;
 }

@@ -53,7 +53,8 @@ function unsignedRows({ upload }) {
     const ours = build(upload, GIB, image, '--allow-unsigned');
     // On a disk we store (fsync) before we name the image; cat does not. Both comparisons are shown.
     const peers = [['cat | cat > file', `cat ${upload} | cat > ${copy}`]];
-    if (place === 'disk') peers.push(['cat | cat > file; sync file', `cat ${upload} | cat > ${copy}; sync ${copy}`]);
+    if (place === 'disk')
+      peers.push(['cat | cat > file; sync file', `cat ${upload} | cat > ${copy}; sync ${copy}`]);
     for (const [name, peer] of peers) {
       const pairs = compare(ours, peer, rounds, [copy, image]);
       out(formatRatios(`unsigned 1 GiB -> VHD, ${place}`, name, pairs));
@@ -66,7 +67,13 @@ function signedRows({ signed, keyring }) {
   const image = join(memory, 'image.vhd');
   const ours = build(signed, statSync(signed).size, image, `--keyring ${keyring}`);
   const peer = `cat ${signed} | tee ${copy} | gpgv --keyring ${keyring} 2>/dev/null`;
-  out(formatRatios('signed 1 GiB -> VHD, tmpfs', 'cat | tee file | gpgv', compare(ours, peer, rounds, [copy, image])));
+  out(
+    formatRatios(
+      'signed 1 GiB -> VHD, tmpfs',
+      'cat | tee file | gpgv',
+      compare(ours, peer, rounds, [copy, image]),
+    ),
+  );
 }
 
 function peerRows({ upload }) {
@@ -94,7 +101,9 @@ function memoryRows({ signed, keyring }) {
     const script = `head -c ${length} /dev/zero | ${cli} build - --content-length ${length} --allow-unsigned --quiet -o ${image}`;
     const peak = peakMebibytes(script);
     const over = (statSync(image).size - length) / MIB;
-    out(`  unsigned ${String(gibibytes * 1024).padStart(6)} MiB -> VHD file: ${peak.toFixed(0)} MiB; image ${over.toFixed(1)} MiB larger`);
+    out(
+      `  unsigned ${String(gibibytes * 1024).padStart(6)} MiB -> VHD file: ${peak.toFixed(0)} MiB; image ${over.toFixed(1)} MiB larger`,
+    );
     rmSync(image);
   }
   const image = join(memory, 'image.vhd');
@@ -121,7 +130,9 @@ function largeRow() {
 }
 
 out(describeMachine(cpus, totalmem));
-out(`${rounds} rounds, our command and the other in turn; ratio = ours / other, median (lowest to highest)\n`);
+out(
+  `${rounds} rounds, our command and the other in turn; ratio = ours / other, median (lowest to highest)\n`,
+);
 const uploads = makeUploads();
 unsignedRows(uploads);
 signedRows(uploads);

@@ -1,6 +1,6 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { closeSync, openSync, read, readFileSync, truncateSync } from 'node:fs';
+import { closeSync, openSync, read, readFileSync, truncateSync, writeSync } from 'node:fs';
 import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
 import { dumpFile } from '../oracles/debugfs.js';
@@ -122,9 +122,11 @@ test.for([
   });
   pipe.closeWrite();
   // The builder cannot be far ahead: nobody takes more than this first byte of the image.
-  await readAsync(pipe.readFd, Buffer.alloc(1), 0, 1, null);
+  const firstByte = Buffer.alloc(1);
+  await readAsync(pipe.readFd, firstByte, 0, 1, null);
   truncateSync(upload, newSize);
   const fd = openSync(image, 'w');
+  writeSync(fd, firstByte);
   const reader = spawn('cat', [], { stdio: [pipe.readFd, fd, 'ignore'] });
   closeSync(fd);
   pipe.closeRead();
