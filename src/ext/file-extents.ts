@@ -1,4 +1,4 @@
-import { corrupt, inodeSizeBytes, type ExtFilesystem, type RawInode } from './filesystem.js';
+import { corrupt, type ExtFilesystem, type RawInode } from './filesystem.js';
 import {
   EXTENT_MAGIC,
   EXTENT_MAX_INITIALISED_BLOCKS,
@@ -32,8 +32,8 @@ const MAX_DEPTH = 5;
 interface Walk {
   readonly filesystem: ExtFilesystem;
   readonly extents: Extent[];
-  readonly treeBlocks: number[];
-  readonly maxTreeBlocks: number;
+  /** In the order in which they were met. */
+  readonly treeBlocks: Set<number>;
 }
 
 function addLeaf(walk: Walk, node: Uint8Array, at: number, nodeOffset: number): void {
@@ -89,19 +89,19 @@ async function walkChild(
   const raw = extentIndex.decode(node, at);
   const child = raw.ei_leaf_lo + raw.ei_leaf_hi * 2 ** 32;
   const { superblock, read } = walk.filesystem;
-  if (child >= superblock.blockCount || walk.treeBlocks.length >= walk.maxTreeBlocks) {
-    const found = `tree block ${child} after ${walk.treeBlocks.length} others`;
-    const expected = `below ${superblock.blockCount}, at most ${walk.maxTreeBlocks} of them`;
+  if (child >= superblock.blockCount || walk.treeBlocks.has(child)) {
+    const found = `tree block ${child}${walk.treeBlocks.has(child) ? ' for the second time' : ''}`;
+    const expected = `a block below ${superblock.blockCount} that is met once`;
     throw corrupt('an extent index', nodeOffset + at, found, expected);
   }
-  walk.treeBlocks.push(child);
+  walk.treeBlocks.add(child);
   const offset = child * superblock.blockBytes;
   await walkNode(walk, new Uint8Array(await read(offset, superblock.blockBytes)), depth, offset);
 }
 
 /**
  * All extents of a file, by walking its extent tree (ext4 documentation, "Extent Tree").
- * Bounded: a tree cannot have more blocks than the file, of its size or allocation, could need.
+ * Bounded by the image: no block of a tree is read twice.
  *
  * @throws PatchVdiError `image` for a file without extents, or a damaged tree
  */
@@ -109,12 +109,9 @@ export async function readFileMap(filesystem: ExtFilesystem, raw: RawInode): Pro
   if ((raw.i_flags & INODE_FLAG_EXTENTS) === 0) {
     throw corrupt('the inode', 0, `i_flags 0x${raw.i_flags.toString(16)}`, 'a file with extents (0x80000)');
   }
-  const fileBlocks = Math.ceil(inodeSizeBytes(raw) / filesystem.superblock.blockBytes);
-  // Even a tree of one-block extents in half-full leaves needs fewer blocks than this.
-  const maxTreeBlocks = Math.ceil(fileBlocks / 100) + MAX_DEPTH;
-  const walk: Walk = { filesystem, extents: [], treeBlocks: [], maxTreeBlocks };
+  const walk: Walk = { filesystem, extents: [], treeBlocks: new Set() };
   await walkNode(walk, raw.i_block, undefined, 0);
-  return { extents: walk.extents, treeBlocks: walk.treeBlocks };
+  return { extents: walk.extents, treeBlocks: [...walk.treeBlocks] };
 }
 
 /** Joins extents that continue each other both in the file and on disk, and are of the same kind. */
