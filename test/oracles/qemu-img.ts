@@ -28,3 +28,14 @@ export function convertToRaw(imagePath: string, to: string): void {
   if (result.exitCode !== 0 || result.stderr !== '')
     throw verdictAgainst('qemu-img convert', imagePath, result);
 }
+
+/**
+ * Whether two raw files have the same bytes. Unlike cmp it skips what is a hole in both, so sparse files of terabytes
+ * take as long as their data.
+ */
+export function sameBytes(onePath: string, otherPath: string): boolean {
+  const result = runJudge('qemu-img', ['compare', '-s', '-f', 'raw', '-F', 'raw', onePath, otherPath]);
+  if ((result.exitCode !== 0 && result.exitCode !== 1) || result.stderr !== '')
+    throw verdictAgainst('qemu-img compare', onePath, result);
+  return result.exitCode === 0;
+}
