@@ -13,7 +13,10 @@ import { DEFAULT_SEARCH_PATH, type ToolEnvironment } from '../tools/find.js';
 import { checkIdentity, type IdentityRequest } from './identity.js';
 import { checkRequestedSize } from './size-rule.js';
 
-/** Where the upload comes from: a path, an open descriptor, or any async iterable of bytes. */
+/**
+ * Where the upload comes from: a path, an open descriptor, or any async iterable of bytes. The descriptor of a file
+ * stays open; that of a pipe or socket is closed when the build ends.
+ */
 export type SourceOption =
   | string
   | { readonly fd: number; readonly name?: string }

@@ -1,5 +1,5 @@
 import { truncateSync, writeFileSync } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PatchVdiError } from '../errors.js';
 import { readDirectory } from '../ext/directory.js';
@@ -12,6 +12,7 @@ import { PAYLOAD_NAME, type TemplateFacts } from '../plan/image-map.js';
 import { PATCH_MODE, trimPatchFile } from '../tools/debugfs.js';
 import { checkFilesystem, type E2fsprogsCall } from '../tools/e2fsprogs.js';
 import { BLOCK_BYTES, formatTemplate } from '../tools/mke2fs.js';
+import { makePrivateFolder, temporaryFailure } from '../tools/private-folder.js';
 import { trace } from '../trace.js';
 import { roundUp, unitsToHold } from '../units.js';
 import { uuidBytes, type ImageIdentity } from './identity.js';
@@ -28,8 +29,12 @@ export interface Template {
 }
 
 function createSparse(path: string, sizeBytes: number): void {
-  writeFileSync(path, '');
-  truncateSync(path, sizeBytes);
+  try {
+    writeFileSync(path, '');
+    truncateSync(path, sizeBytes);
+  } catch (cause) {
+    throw temporaryFailure(path, cause);
+  }
 }
 
 async function withFilesystem<T>(path: string, use: (filesystem: ExtFilesystem) => Promise<T>): Promise<T> {
@@ -116,7 +121,7 @@ export class TemplateMaker {
 
   /** @param virtualSize bytes, a multiple of 2 MiB */
   static async open(virtualSize: number, call: E2fsprogsCall): Promise<TemplateMaker> {
-    const folder = await mkdtemp(join(call.environment.temporaryFolder, 'patch-vdi-template-'));
+    const folder = await makePrivateFolder(call.environment, 'template');
     return new TemplateMaker(folder, virtualSize, call);
   }
 

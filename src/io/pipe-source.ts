@@ -1,3 +1,4 @@
+import { closeSync } from 'node:fs';
 import { Socket, type OnReadOpts, type SocketConstructorOpts } from 'node:net';
 import { PatchVdiError, invariant } from '../errors.js';
 import { KIB } from '../units.js';
@@ -15,13 +16,14 @@ const BUFFER_COUNT = 16;
 /**
  * An upload that comes through a pipe or socket.
  *
- * @param fd becomes the source's own; it is made non-blocking
+ * @param fd becomes the source's own: it is made non-blocking, and closed in the end
  */
 export class PipeSource implements UploadSource {
   readonly name: string;
   readonly contentLength: number | undefined;
   readonly #fd: number;
   #socket: Socket | undefined;
+  #closed = false;
 
   constructor(name: string, fd: number, contentLength: number | undefined) {
     this.name = name;
@@ -108,6 +110,9 @@ export class PipeSource implements UploadSource {
   }
 
   close(): void {
-    this.#socket?.destroy();
+    if (this.#closed) return;
+    this.#closed = true;
+    if (this.#socket === undefined) closeSync(this.#fd);
+    else this.#socket.destroy();
   }
 }

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { closeSync, openSync, unlinkSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
-import { PatchVdiError } from '../errors.js';
+import { temporaryFailure } from '../tools/private-folder.js';
 import type { UploadSource } from './chunk.js';
 import { FileSource } from './file-source.js';
 import { writeFailure } from './system-errors.js';
@@ -17,7 +17,7 @@ export class Spool {
 
   /**
    * @param folder where the file lies, e.g. TMPDIR
-   * @throws PatchVdiError `sink` when nothing can be created there
+   * @throws PatchVdiError `usage` | `space` when nothing can be created there
    */
   constructor(folder: string) {
     this.#folder = folder;
@@ -25,11 +25,7 @@ export class Spool {
     try {
       this.#fd = openSync(path, 'wx+', 0o600);
     } catch (cause) {
-      throw new PatchVdiError('sink', 'the upload cannot be spooled', {
-        context: { operation: 'create', path, found: cause instanceof Error ? cause.message : String(cause) },
-        hint: 'set TMPDIR to a folder with room for the upload; with a known length and -o FILE none is needed',
-        cause,
-      });
+      throw temporaryFailure(folder, cause);
     }
     unlinkSync(path);
   }

@@ -119,6 +119,8 @@ export class WritableSink extends OrderedSink {
 
   discard(): Promise<void> {
     this.#stream.off('close', this.#onClose);
+    // What is under way may still fail, and must not surprise the owner of the stream; after that it is theirs again.
+    if (this.#pending === 0) this.#stream.off('error', this.#onError);
     return Promise.resolve();
   }
 }

@@ -1,10 +1,9 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
-import { PatchVdiError, systemErrorCode } from '../errors.js';
+import { rm } from 'node:fs/promises';
+import { PatchVdiError } from '../errors.js';
 import { startGpgv } from '../tools/gpgv.js';
+import { makePrivateFolder } from '../tools/private-folder.js';
 import type { RunningTool, ToolResult } from '../tools/run.js';
 import type { ToolEnvironment } from '../tools/find.js';
-import { complaintsAbout } from './complaint.js';
 import { prepareDetachedSignature } from './detached-signature.js';
 import { prepareKeyrings } from './keyring.js';
 import { MessageCheck } from './message-check.js';
@@ -19,8 +18,8 @@ export type { Verdict, VerifiedSignature } from './verdict.js';
 export interface UploadVerifier {
   /**
    * Takes the next bytes of the upload. They must not change until `done` was called, which happens exactly once and
-   * after `write` has returned, in whatever way the check ends. Throws `signature` as soon as the container is known to be wrong: then these bytes
-   * were not taken, and `done` is not called for them.
+   * after `write` has returned, in whatever way the check ends. Throws `signature` as soon as the container is known
+   * to be wrong: then these bytes were not taken, and `done` is not called for them.
    */
   write(bytes: Uint8Array, done: () => void): void;
   /**
@@ -57,7 +56,7 @@ export async function startVerifier(
 ): Promise<UploadVerifier> {
   validatePolicy(policy);
   if (options.abortSignal?.aborted === true) throw stopped(options.abortSignal.reason);
-  const folder = await makePrivateFolder(options.environment.temporaryFolder);
+  const folder = await makePrivateFolder(options.environment, 'gpgv');
   try {
     const keyringPaths = await prepareKeyrings(policy.keyrings, folder);
     const detached =
@@ -80,20 +79,6 @@ export async function startVerifier(
 
 function stopped(cause?: unknown): PatchVdiError {
   return new PatchVdiError('interrupted', 'the signature check was stopped', { cause });
-}
-
-/** mkdtemp makes it 0700. Removing it is up to the caller. */
-async function makePrivateFolder(temporaryFolder: string): Promise<string> {
-  try {
-    return await mkdtemp(join(resolve(temporaryFolder), 'patch-vdi-gpgv-'));
-  } catch (error) {
-    const code = systemErrorCode(error) ?? 'an unknown error';
-    throw complaintsAbout(
-      code === 'ENOSPC' ? 'space' : 'usage',
-      'make a private folder for gpgv',
-      temporaryFolder,
-    )('the temporary folder cannot be used', { found: code, expected: 'a writable folder', cause: error });
-  }
 }
 
 class GpgvVerifier implements UploadVerifier {

@@ -1,7 +1,7 @@
-import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fakeTime, requireSilence, type E2fsprogsCall } from './e2fsprogs.js';
 import { BLOCK_BYTES } from './mke2fs.js';
+import { writePrivateFile } from './private-folder.js';
 import { runTool } from './run.js';
 
 /** `rwxr-xr-x`: the host executes what the payload holds. */
@@ -31,7 +31,7 @@ export async function trimPatchFile(request: TrimRequest, call: E2fsprogsCall): 
     `set_inode_field /patch mode 0${PATCH_MODE.toString(8)}`,
   ];
   const commandPath = join(request.folder, 'debugfs.commands');
-  writeFileSync(commandPath, `${commands.join('\n')}\n`);
+  writePrivateFile(commandPath, `${commands.join('\n')}\n`);
   const result = await runTool('debugfs', ['-w', '-f', commandPath, request.imagePath], {
     ...call,
     variables: fakeTime(call.epochSeconds),

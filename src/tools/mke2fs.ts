@@ -1,9 +1,10 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { invariant } from '../errors.js';
 import { KIB, roundUp } from '../units.js';
 import { fakeTime, requireSilence, type E2fsprogsCall } from './e2fsprogs.js';
 import { packageFile } from './package-files.js';
+import { writePrivateFile } from './private-folder.js';
 import { runTool } from './run.js';
 
 /** Bytes of a file system block in every template. */
@@ -40,7 +41,7 @@ function configuration(request: FormatRequest): string {
 export async function formatTemplate(request: FormatRequest, call: E2fsprogsCall): Promise<void> {
   invariant(request.patchBytes > 0, 'the file patch has at least one byte');
   const configPath = join(request.folder, 'mke2fs.conf');
-  writeFileSync(configPath, configuration(request));
+  writePrivateFile(configPath, configuration(request));
   const extended = [
     // All metadata in front, so that the payload is one run.
     'packed_meta_blocks=1',
