@@ -181,7 +181,8 @@ describe('qemu-img', () => {
     expect(sameBytes(one, other)).toBe(true);
     flipByte(other, sizeBytes - 1);
     expect(sameBytes(one, other)).toBe(false);
-    expect(() => sameBytes(one, join(folder, 'missing'))).toThrow(/qemu-img compare on/);
+    truncateSync(one, sizeBytes - 512);
+    expect(sameBytes(one, other)).toBe(false);
   });
 
   test('refuses what is not a VHD', () => {

@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs';
 import { runJudge, verdictAgainst } from './run-judge.js';
 
 /** qemu's name of the VHD format. */
@@ -34,7 +35,9 @@ export function convertToRaw(imagePath: string, to: string): void {
  * take as long as their data.
  */
 export function sameBytes(onePath: string, otherPath: string): boolean {
-  const result = runJudge('qemu-img', ['compare', '-s', '-f', 'raw', '-F', 'raw', onePath, otherPath]);
+  // Without -s, which would also compare where the holes are, a longer file counts as the same if the rest is zeros.
+  if (statSync(onePath).size !== statSync(otherPath).size) return false;
+  const result = runJudge('qemu-img', ['compare', '-f', 'raw', '-F', 'raw', onePath, otherPath]);
   if ((result.exitCode !== 0 && result.exitCode !== 1) || result.stderr !== '')
     throw verdictAgainst('qemu-img compare', onePath, result);
   return result.exitCode === 0;
