@@ -6,7 +6,7 @@ import { planCommand } from './command-plan.js';
 import { exitCodeFor } from './exit-codes.js';
 import { watchInterrupts, type Interrupts } from './interrupts.js';
 import { reportError } from './report-error.js';
-import { columnsOf } from './text.js';
+import { columnsOf, jsonText, visibleLines } from './text.js';
 import { packageVersion } from './version.js';
 
 /** What a command gets from the program around it. */
@@ -28,7 +28,7 @@ function makeContext(interrupts: Interrupts) {
       json = stream;
     },
     printJson(object) {
-      process[json ?? 'stdout'].write(`${JSON.stringify(object, undefined, 2)}\n`);
+      process[json ?? 'stdout'].write(`${jsonText(object)}\n`);
     },
     exitWith(error) {
       exitCode = exitCodeFor(error.kind, undefined);
@@ -46,7 +46,10 @@ function makeProgram(context: CommandContext): Command {
     .addCommand(planCommand(context))
     .addCommand(doctorCommand(context));
   for (const command of [program, ...program.commands]) {
-    command.exitOverride().configureHelp({ helpWidth: columnsOf(process.stdout) });
+    command
+      .exitOverride()
+      .configureHelp({ helpWidth: columnsOf(process.stdout) })
+      .configureOutput({ outputError: (text, write) => write(visibleLines(text)) });
   }
   return program;
 }

@@ -1,8 +1,7 @@
 import { isPatchVdiError, type PatchVdiError } from '../errors.js';
-import { printable } from '../signature/printable.js';
 import { traceEnabled } from '../trace.js';
 import { EXIT_DEFECT, exitCodeFor, type StopSignal } from './exit-codes.js';
-import { fieldLines, wrapWords } from './text.js';
+import { fieldLines, visible, wrapWords } from './text.js';
 
 function place(error: PatchVdiError): string | undefined {
   const { path, offset } = error.context;
@@ -14,7 +13,7 @@ function place(error: PatchVdiError): string | undefined {
 export function errorLines(error: PatchVdiError, exitCode: number, columns: number): string[] {
   const { context } = error;
   return [
-    ...wrapWords(`patch-vdi: ${printable(error.message)}`, columns),
+    ...wrapWords(`patch-vdi: ${visible(error.message)}`, columns),
     ...fieldLines(
       [
         ['at', place(error)],
@@ -58,7 +57,7 @@ export function reportError(
     'this is a defect of patch-vdi; run it again with NODE_DEBUG=patch-vdi and report what it prints';
   return {
     exitCode: EXIT_DEFECT,
-    lines: [`patch-vdi: ${printable(message)}`, ...fieldLines([['to do', hint]], columns), ...trail],
+    lines: [`patch-vdi: ${visible(message)}`, ...fieldLines([['to do', hint]], columns), ...trail],
     object: { ok: false, error: { kind: 'defect', exitCode: EXIT_DEFECT, message, hint } },
   };
 }
@@ -67,7 +66,7 @@ function stackLines(thrown: unknown): string[] {
   const lines: string[] = [];
   // A chain of causes is short; the bound is against one that ends in itself.
   for (let error = thrown, depth = 0; error instanceof Error && depth < 8; error = error.cause, depth += 1) {
-    lines.push(...(error.stack ?? String(error)).split('\n').map((line) => printable(line)));
+    lines.push(...(error.stack ?? String(error)).split('\n').map((line) => visible(line)));
   }
   return lines;
 }

@@ -7,6 +7,30 @@ export function columnsOf(stream: NodeJS.WriteStream): number {
   return stream.isTTY && stream.columns > 20 ? stream.columns : DEFAULT_COLUMNS;
 }
 
+/**
+ * Text as a terminal may show it, one line. Unlike `printable`, which it uses, it leaves backslashes alone: what comes
+ * from keys and programs was escaped where it came in, and would be escaped twice.
+ */
+export function visible(text: string, maximumCharacters = 2000): string {
+  return printable(text, maximumCharacters).replaceAll('\\\\', '\\');
+}
+
+/** The same for a text of several lines. */
+export function visibleLines(text: string): string {
+  return text
+    .split('\n')
+    .map((line) => visible(line))
+    .join('\n');
+}
+
+/** JSON that is safe on a terminal, too: `JSON.stringify` leaves C1 controls and text direction as they are. */
+export function jsonText(value: object): string {
+  const escapeUnit = (unit: string): string => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`;
+  return JSON.stringify(value, undefined, 2).replaceAll(/[\p{Cf}\p{Zl}\p{Zp}\u007f-\u009f]/gu, (character) =>
+    character.replaceAll(/[^]/g, escapeUnit),
+  );
+}
+
 /** Breaks a text into lines of at most `width` characters, between words; a longer word stands alone. */
 export function wrapWords(text: string, width: number): string[] {
   const lines: string[] = [];
@@ -33,7 +57,7 @@ export function fieldLines(
   );
   const nameWidth = Math.max(0, ...shown.map(([name]) => name.length));
   return shown.flatMap(([name, value]) => {
-    const paragraphs = value.split('\n').map((line) => printable(line, 2000));
+    const paragraphs = value.split('\n').map((line) => visible(line));
     const lines = paragraphs.flatMap((paragraph) => wrapWords(paragraph, columns - nameWidth - 4));
     return lines.map((line, index) => `  ${(index === 0 ? name : '').padEnd(nameWidth)}  ${line}`);
   });
