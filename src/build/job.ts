@@ -47,8 +47,15 @@ export async function openMaker(job: Job): Promise<TemplateMaker> {
   return maker;
 }
 
-/** @param scratchBytes what the clear text of a signed message must fit into */
-export async function startGuard(job: Job, scratchBytes: number): Promise<UploadGuard> {
+/** What an upload, and what a signed message holds, must fit into. */
+export interface Room {
+  /** For an upload without a length: the longest that fits. */
+  readonly capacityBytes: number;
+  /** For the clear text of a signed message. */
+  readonly scratchBytes: number;
+}
+
+export async function startGuard(job: Job, room: Room): Promise<UploadGuard> {
   const { options, source, environment, virtualSize: imageBytes } = job;
   const guard = await UploadGuard.start({
     verify: options.verify,
@@ -56,7 +63,7 @@ export async function startGuard(job: Job, scratchBytes: number): Promise<Upload
     name: source.name,
     announcedLength: source.contentLength,
     imageBytes,
-    scratchBytes,
+    ...room,
     environment,
     abortSignal: job.stop.signal,
   });
@@ -84,10 +91,10 @@ export async function pumpUpload(
 }
 
 /** Keeps and verifies the whole upload first: it has no length, or nothing may be sent before the verdict. */
-export async function spoolUpload(job: Job, scratchBytes: number): Promise<SpooledUpload> {
+export async function spoolUpload(job: Job, room: Room): Promise<SpooledUpload> {
   const spool = new Spool(job.environment.temporaryFolder);
   job.cleanup.add(() => spool.close());
-  const guard = await startGuard(job, scratchBytes);
+  const guard = await startGuard(job, room);
   await pumpUpload(job, job.source, guard, 'spool', (bytes, done) => {
     spool.append(bytes);
     done();

@@ -57,15 +57,22 @@ export function checkRequestedSize(requested: number | undefined): number | unde
 }
 
 /**
- * Checks that the payload fits behind the metadata. The last 2 MiB unit must end before the image does: debugfs
+ * The longest payload behind the metadata, in bytes. The last 2 MiB unit must end before the image does: debugfs
  * cannot punch a file that ends on the last block (measured).
+ */
+export function payloadCapacity(virtualSize: number, payloadStart: number): number {
+  return Math.max(0, virtualSize - payloadStart - PAYLOAD_UNIT_BYTES);
+}
+
+/**
+ * Checks that the payload fits behind the metadata.
  *
  * @param payloadStart offset of the payload in the image, in bytes
  * @throws PatchVdiError `space` that names both sizes
  */
 export function requireFit(virtualSize: number, payloadStart: number, payloadLength: number): void {
-  if (payloadStart + roundUp(payloadLength, PAYLOAD_UNIT_BYTES) < virtualSize) return;
-  const largest = Math.max(0, virtualSize - payloadStart - PAYLOAD_UNIT_BYTES);
+  const largest = payloadCapacity(virtualSize, payloadStart);
+  if (payloadLength <= largest) return;
   throw new PatchVdiError('space', 'the upload does not fit into the image', {
     context: {
       operation: 'place the payload',

@@ -8,7 +8,12 @@ import { mergeExtents, readFileMap, type Extent } from '../ext/file-extents.js';
 import { ROOT_INODE_NUMBER } from '../ext/layout.js';
 import { firstFreeBlock, mapMetadata } from '../ext/metadata-map.js';
 import { openRandomAccess, type RandomAccessFile } from '../io/random-access-file.js';
-import { PAYLOAD_NAME, type TemplateFacts } from '../plan/image-map.js';
+import {
+  PAYLOAD_NAME,
+  payloadRange,
+  type PayloadAnnouncement,
+  type TemplateFacts,
+} from '../plan/image-map.js';
 import { PATCH_MODE, trimPatchFile } from '../tools/debugfs.js';
 import { checkFilesystem, type E2fsprogsCall } from '../tools/e2fsprogs.js';
 import { BLOCK_BYTES, formatTemplate } from '../tools/mke2fs.js';
@@ -16,7 +21,13 @@ import { makePrivateFolder, temporaryFailure } from '../tools/private-folder.js'
 import { trace } from '../trace.js';
 import { roundUp, unitsToHold } from '../units.js';
 import { uuidBytes, type ImageIdentity } from './identity.js';
-import { PAYLOAD_UNIT_BYTES, payloadStartFor, requireFit, type PayloadStart } from './size-rule.js';
+import {
+  PAYLOAD_UNIT_BYTES,
+  payloadCapacity,
+  payloadStartFor,
+  requireFit,
+  type PayloadStart,
+} from './size-rule.js';
 
 /** The image, formatted sparse, with the file `patch` allocated but none of its bytes written. */
 export interface Template {
@@ -126,11 +137,19 @@ export class TemplateMaker {
   }
 
   /**
-   * Where the payload of an image of this size starts, whatever its length.
+   * Where the payload of an image of this size goes, whatever its length.
    *
    * @throws PatchVdiError `tool`, `interrupted`
    */
-  announce(): Promise<PayloadStart> {
+  async announce(): Promise<PayloadAnnouncement> {
+    const { offset } = await this.#startOnce();
+    return {
+      capacity: payloadCapacity(this.#virtualSize, offset),
+      ranges: (payloadLength) => [payloadRange(offset, payloadLength, 0)],
+    };
+  }
+
+  #startOnce(): Promise<PayloadStart> {
     this.#start ??= this.#probe();
     return this.#start;
   }
@@ -168,7 +187,7 @@ export class TemplateMaker {
    * @throws PatchVdiError `space` when the payload does not fit, `tool` when a program failed or lied, `interrupted`
    */
   async make(payloadLength: number, identity: ImageIdentity): Promise<Template> {
-    const start = await this.announce();
+    const start = await this.#startOnce();
     requireFit(this.#virtualSize, start.offset, payloadLength);
     const imagePath = await this.#format('template', payloadLength, start.slackBlocks, identity);
     const allocatedBlocks = roundUp(payloadLength, PAYLOAD_UNIT_BYTES) / BLOCK_BYTES;

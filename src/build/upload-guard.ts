@@ -12,10 +12,12 @@ export interface GuardOptions {
   readonly wantDigest: boolean;
   /** Of the upload, for messages. */
   readonly name: string;
-  /** Bytes that were announced; more or fewer are an error. Undefined: any number up to `maxLength`. */
+  /** Bytes that were announced; more or fewer are an error. Undefined: any number up to `capacityBytes`. */
   readonly announcedLength: number | undefined;
-  /** Bytes of the image, which an upload without a length must not outgrow. */
+  /** Bytes of the image, for messages. */
   readonly imageBytes: number;
+  /** The longest payload that fits into it, in bytes; an upload without a length must not outgrow it. */
+  readonly capacityBytes: number;
   /** The clear text of a signed message must fit into this. */
   readonly scratchBytes: number;
   readonly environment: ToolEnvironment;
@@ -74,7 +76,7 @@ export class UploadGuard {
   }
 
   #requireNotTooLong(): void {
-    const { announcedLength, imageBytes, name } = this.#options;
+    const { announcedLength, imageBytes, capacityBytes, name } = this.#options;
     if (announcedLength !== undefined && this.#received > announcedLength) {
       throw new PatchVdiError('upload', 'the upload is longer than announced', {
         context: {
@@ -85,12 +87,12 @@ export class UploadGuard {
         hint: 'correct --content-length; or the file grew while it was read',
       });
     }
-    if (announcedLength === undefined && this.#received > imageBytes) {
+    if (announcedLength === undefined && this.#received > capacityBytes) {
       throw new PatchVdiError('space', 'the upload has outgrown the image', {
         context: {
           path: name,
           found: `${describeBytes(this.#received)} and more`,
-          expected: `less than ${describeBytes(imageBytes)}`,
+          expected: `${describeBytes(capacityBytes)} at most in an image of ${describeBytes(imageBytes)}`,
         },
         hint: 'give a larger --size, or --content-length so that it can be chosen',
       });

@@ -3,7 +3,15 @@ import { PlanWriter } from '../io/plan-writer.js';
 import { describePlan } from '../plan/describe.js';
 import { emissionForStream, streamsInOnePass } from '../plan/plan.js';
 import { trace } from '../trace.js';
-import { openMaker, pumpUpload, spoolUpload, startGuard, type Job, type WrittenImage } from './job.js';
+import {
+  openMaker,
+  pumpUpload,
+  spoolUpload,
+  startGuard,
+  type Job,
+  type Room,
+  type WrittenImage,
+} from './job.js';
 import { identityFor, planFor } from './plan-image.js';
 
 /**
@@ -14,7 +22,9 @@ import { identityFor, planFor } from './plan-image.js';
 export async function writeStream(job: Job): Promise<WrittenImage> {
   const { sink, stop, options } = job;
   const unmeasured = job.source.contentLength === undefined;
-  let spooled = unmeasured ? await spoolUpload(job, job.virtualSize) : undefined;
+  // The template is made when the length is known; until then the whole image is the limit.
+  const wholeImage: Room = { capacityBytes: job.virtualSize, scratchBytes: job.virtualSize };
+  let spooled = unmeasured ? await spoolUpload(job, wholeImage) : undefined;
   const payloadLength = spooled === undefined ? job.source.contentLength : spooled.source.contentLength;
   invariant(payloadLength !== undefined, 'a spooled upload has a length');
 
@@ -22,9 +32,10 @@ export async function writeStream(job: Job): Promise<WrittenImage> {
   const template = await (await openMaker(job)).make(payloadLength, identity);
   const plan = planFor(options.format, template.facts, identity);
   trace('plan', () => `\n${describePlan(plan)}`);
-  if (!streamsInOnePass(plan)) spooled ??= await spoolUpload(job, template.scratchBytes);
+  const room: Room = { capacityBytes: job.virtualSize, scratchBytes: template.scratchBytes };
+  if (!streamsInOnePass(plan)) spooled ??= await spoolUpload(job, room);
 
-  const guard = spooled === undefined ? await startGuard(job, template.scratchBytes) : undefined;
+  const guard = spooled === undefined ? await startGuard(job, room) : undefined;
   const { body, seal } = emissionForStream(plan);
   let findings = spooled?.findings;
   if (guard === undefined) {

@@ -11,9 +11,12 @@ export interface MetadataRange {
   readonly name: string;
   readonly offset: number;
   readonly length: number;
+  /** Holds the superblock or a backup of it: without these nothing opens the file system. */
+  readonly superblock: boolean;
 }
 
 const READ_BYTES = MIB;
+const SUPERBLOCK_NAME = 'superblock';
 
 interface BlockRange {
   readonly name: string;
@@ -83,8 +86,10 @@ async function keepNonZero(
   const zeros = Buffer.alloc(blockBytes);
   const end = (range.firstBlock + range.blockCount) * blockBytes;
   let runStart: number | undefined;
+  const superblock = range.name === SUPERBLOCK_NAME;
   const closeRun = (at: number): void => {
-    if (runStart !== undefined) into.push({ name: range.name, offset: runStart, length: at - runStart });
+    if (runStart !== undefined)
+      into.push({ name: range.name, offset: runStart, length: at - runStart, superblock });
     runStart = undefined;
   };
   for (let offset = range.firstBlock * blockBytes; offset < end; offset += READ_BYTES) {
@@ -111,7 +116,7 @@ export async function mapMetadata(
 ): Promise<MetadataRange[]> {
   const { superblock, groups } = filesystem;
   const ranges: BlockRange[] = [
-    { name: 'superblock', firstBlock: 0, blockCount: superblock.firstDataBlock + 1 },
+    { name: SUPERBLOCK_NAME, firstBlock: 0, blockCount: superblock.firstDataBlock + 1 },
     {
       name: 'group descriptors',
       firstBlock: superblock.firstDataBlock + 1,

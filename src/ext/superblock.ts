@@ -34,9 +34,6 @@ export interface Superblock {
 /** The incompatible features this reader understands; any other is refused by name. */
 const READABLE_INCOMPAT = new Set(['filetype', 'extent', '64bit', 'flex_bg']);
 
-/** Larger file systems than ext4 can have with 4 KiB blocks and 32-bit block numbers in `s_blocks_count_lo`. */
-const MAX_BLOCK_COUNT = 2 ** 48;
-
 function imageError(offset: number, found: string, expected: string): PatchVdiError {
   return new PatchVdiError('image', 'this is not an ext file system that can be read', {
     context: { operation: 'read the superblock', offset: SUPERBLOCK_OFFSET_BYTES + offset, found, expected },
@@ -93,8 +90,10 @@ export function decodeSuperblock(buffer: Uint8Array): Superblock {
   const blockBytes = KIB * 2 ** raw.s_log_block_size;
   const has64bit = (raw.s_feature_incompat & INCOMPAT_64BIT) !== 0;
   const blockCount = raw.s_blocks_count_lo + (has64bit ? raw.s_blocks_count_hi * 2 ** 32 : 0);
-  if (blockCount === 0 || blockCount > MAX_BLOCK_COUNT || raw.s_first_data_block >= blockCount) {
-    throw imageError(at('s_blocks_count_lo'), `${blockCount} blocks`, `1 to ${MAX_BLOCK_COUNT} blocks`);
+  // Every offset must stay a safe integer; that is 8 PiB, and files end at 16 TiB.
+  const maxBlockCount = Math.floor(Number.MAX_SAFE_INTEGER / blockBytes);
+  if (blockCount === 0 || blockCount > maxBlockCount || raw.s_first_data_block >= blockCount) {
+    throw imageError(at('s_blocks_count_lo'), `${blockCount} blocks`, `1 to ${maxBlockCount} blocks`);
   }
   if (raw.s_blocks_per_group < 8 || raw.s_blocks_per_group > 8 * blockBytes) {
     throw imageError(

@@ -22,10 +22,25 @@ export interface ImageRange {
   readonly length: number;
   /** Defined for payload: where in the upload it starts. */
   readonly payloadOffset: number | undefined;
+  /** Holds the superblock or a backup of it: part of the seal. */
+  readonly superblock: boolean;
 }
 
 /** The name of the payload in every plan, the file's own name. */
 export const PAYLOAD_NAME = 'patch';
+
+/** A range of payload. */
+export function payloadRange(offset: number, length: number, payloadOffset: number): ImageRange {
+  return { name: PAYLOAD_NAME, offset, length, payloadOffset, superblock: false };
+}
+
+/** Where the payload of an image will lie, told before the template is made, and before its length is known. */
+export interface PayloadAnnouncement {
+  /** The longest payload that fits, in bytes. */
+  readonly capacity: number;
+  /** The ranges of a payload of that length (at most `capacity`), in the order in which it arrives. */
+  readonly ranges: (payloadLength: number) => readonly ImageRange[];
+}
 
 function refuse(message: string, found: string, expected: string): PatchVdiError {
   return new PatchVdiError('tool', message, {
@@ -63,7 +78,7 @@ function payloadRanges(facts: TemplateFacts): ImageRange[] {
     const last = ranges.at(-1);
     if (last !== undefined && last.offset + last.length === offset) {
       ranges[ranges.length - 1] = { ...last, length: last.length + length };
-    } else ranges.push({ name: PAYLOAD_NAME, offset, length, payloadOffset });
+    } else ranges.push(payloadRange(offset, length, payloadOffset));
     nextBlock += extent.blockCount;
   }
   if (nextBlock * facts.blockBytes < facts.payloadLength) {

@@ -1,4 +1,4 @@
-import { PAYLOAD_NAME, mapImage, type ImageRange, type TemplateFacts } from './image-map.js';
+import { mapImage, type ImageRange, type TemplateFacts } from './image-map.js';
 import type { Plan } from './plan.js';
 import { SegmentList, type PlanEntry, type SegmentDraft, type Turn } from './segment-list.js';
 
@@ -10,22 +10,23 @@ function draft(range: ImageRange): SegmentDraft {
   return { name: range.name, length: range.length, content };
 }
 
-/** The block at offset 0 holds the superblock: it is the seal of a raw image. */
+/** The superblock, and every backup of it, is the seal of a raw image. */
 function turnOf(range: ImageRange): Turn {
   if (range.payloadOffset !== undefined) return 'payload';
-  return range.offset === 0 ? 'seal' : 'metadata';
+  return range.superblock ? 'seal' : 'metadata';
 }
 
 /**
- * Where the payload of a raw image will stand: at its own place, which is known before the template is.
+ * Where a payload will stand in a raw image: at its own place, which is known before the template is.
  *
- * @param payloadStart offset in the image, in bytes
+ * @param payload its ranges, as announced
  */
-export function announceRawPayload(payloadStart: number, payloadLength: number): readonly PlanEntry[] {
-  const list = new SegmentList(payloadStart);
-  const range = { name: PAYLOAD_NAME, offset: payloadStart, length: payloadLength, payloadOffset: 0 };
-  list.append('payload', [draft(range)]);
-  return list.entries;
+export function announceRawPayload(payload: readonly ImageRange[]): readonly PlanEntry[] {
+  return payload.flatMap((range) => {
+    const list = new SegmentList(range.offset, range.payloadOffset);
+    list.append('payload', [draft(range)]);
+    return list.entries;
+  });
 }
 
 /**

@@ -10,7 +10,7 @@ import {
   tableBytes,
   type VhdIdentity,
 } from '../vhd/structures.js';
-import { PAYLOAD_NAME, mapImage, payloadInOrder, type ImageRange, type TemplateFacts } from './image-map.js';
+import { mapImage, payloadInOrder, type ImageRange, type TemplateFacts } from './image-map.js';
 import type { Plan } from './plan.js';
 import { SegmentList, type PlanEntry, type SegmentDraft, type Turn } from './segment-list.js';
 
@@ -46,7 +46,7 @@ function cutIntoBlocks(ranges: readonly ImageRange[]): BlockRun[] {
       const length = Math.min(end - at, VHD_BLOCK_BYTES - offset);
       const payloadOffset =
         range.payloadOffset === undefined ? undefined : range.payloadOffset + (at - range.offset);
-      const part: ImageRange = { name: range.name, offset, length, payloadOffset };
+      const part: ImageRange = { ...range, offset, length, payloadOffset };
       const last = runs.at(-1);
       if (last !== undefined && last.number === number) last.parts.push(part);
       else runs.push({ number, count, parts: [part] });
@@ -80,11 +80,11 @@ const holdsPayload = (block: BlockRun): boolean =>
   block.parts.some((part) => part.payloadOffset !== undefined);
 
 function turnOf(block: BlockRun): Turn {
-  if (block.number === 0) return 'seal';
+  if (block.parts.some((part) => part.superblock)) return 'seal';
   return holdsPayload(block) ? 'payload' : 'metadata';
 }
 
-/** The order in the file: payload as the upload arrives, metadata, and virtual block 0 (the superblock) last. */
+/** The order in the file: payload as the upload arrives, metadata, and the blocks with a superblock last. */
 const FILE_ORDER: readonly Turn[] = ['payload', 'metadata', 'seal'];
 
 function bitmapDraft(block: BlockRun): SegmentDraft[] {
@@ -112,16 +112,16 @@ function appendRun(list: SegmentList, run: BlockRun): void {
 }
 
 /**
- * Where the payload of a VHD will stand in the file: its blocks are the first ones, so this is known before the
- * template is. The same entries come out of planVhd.
+ * Where a payload will stand in the file: its blocks are the first ones, so this is known before the template is.
  *
- * @param payloadLength bytes
+ * @param payload its ranges, as announced
  */
-export function announceVhdPayload(virtualSize: number, payloadLength: number): readonly PlanEntry[] {
+export function announceVhdPayload(
+  virtualSize: number,
+  payload: readonly ImageRange[],
+): readonly PlanEntry[] {
   const list = new SegmentList(blocksOffset(virtualSize));
-  // At which block the payload starts changes only the BAT; that it starts at one is the template's promise.
-  const anywhere = { name: PAYLOAD_NAME, offset: VHD_BLOCK_BYTES, length: payloadLength, payloadOffset: 0 };
-  for (const run of cutIntoBlocks([anywhere])) appendRun(list, run);
+  for (const run of cutIntoBlocks(payload)) appendRun(list, run);
   return list.entries;
 }
 

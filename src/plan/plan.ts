@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import { invariant } from '../errors.js';
-import type { PlanEntry, PlanSegments } from './segment-list.js';
+import { expandEntry, payloadStride, type PlanEntry, type PlanSegments } from './segment-list.js';
 
 export type ImageFormat = 'raw' | 'vhd';
 
@@ -20,17 +20,62 @@ export interface Emission {
   readonly seal: readonly PlanEntry[];
 }
 
+/** Whether an announced entry covers an entry of the plan: the same parts at the same place, at least as often. */
+function covers(announced: PlanEntry, entry: PlanEntry): boolean {
+  const samePlace = announced.offset === entry.offset && announced.stride === entry.stride;
+  return samePlace && announced.count >= entry.count && isDeepStrictEqual(announced.parts, entry.parts);
+}
+
+/** The parts of an entry that are not payload, as entries of their own at their places. */
+function withoutPayload(entry: PlanEntry): PlanEntry[] {
+  const { turn } = entry;
+  return [...expandEntry(entry)].flatMap(({ offset, ...part }) =>
+    part.content.kind === 'payload' ? [] : [{ turn, offset, count: 1, stride: part.length, parts: [part] }],
+  );
+}
+
 /**
- * The order for an output that can seek, and whose payload is written already, as it was announced: the rest, and
- * after the verdict the seal.
+ * The order for an output that can seek, and whose payload was written already, where it was announced: the rest, and
+ * after the verdict the seal. What stands between the payload and was announced for a longer one (the bitmap of the
+ * last block of a VHD) comes again, as it should be.
  *
  * @param announced where the payload went
  */
 export function emissionAfterPayload(plan: Plan, announced: readonly PlanEntry[]): Emission {
   const turn = (wanted: PlanEntry['turn']) => plan.entries.filter((entry) => entry.turn === wanted);
-  const kept = isDeepStrictEqual(turn('payload'), announced);
-  invariant(kept, 'the payload stands in the plan where it was announced');
-  return { body: turn('metadata'), seal: turn('seal') };
+  const placeOf = payloadPlaces(announced);
+  const corrections = turn('payload').flatMap((entry) => {
+    if (announced.some((candidate) => covers(candidate, entry))) return [];
+    invariant(entry.count === 1, 'only a single last block differs from what was announced');
+    for (const { content, offset } of expandEntry(entry)) {
+      const kept = content.kind !== 'payload' || placeOf(content.payloadOffset) === offset;
+      invariant(kept, 'the payload stands in the plan where it was announced');
+    }
+    return withoutPayload(entry);
+  });
+  return { body: [...corrections, ...turn('metadata')], seal: turn('seal') };
+}
+
+/** Where a byte of the payload stands in an output with those entries. */
+function payloadPlaces(entries: readonly PlanEntry[]): (payloadOffset: number) => number | undefined {
+  return (wanted) => {
+    for (const entry of entries) {
+      const step = payloadStride(entry.parts);
+      let offset = entry.offset;
+      for (const part of entry.parts) {
+        if (part.content.kind === 'payload') {
+          const from = wanted - part.content.payloadOffset;
+          const repetition = Math.floor(from / step);
+          const within = from - repetition * step;
+          if (from >= 0 && repetition < entry.count && within < part.length) {
+            return offset + repetition * entry.stride + within;
+          }
+        }
+        offset += part.length;
+      }
+    }
+    return undefined;
+  };
 }
 
 /**

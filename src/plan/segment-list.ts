@@ -65,11 +65,17 @@ export function payloadStride(parts: readonly SegmentDraft[]): number {
 export class SegmentList {
   readonly #entries: PlanEntry[] = [];
   #length: number;
-  #payloadLength = 0;
+  #payloadLength: number;
 
-  /** @param startOffset where the first segment stands; not 0 only for a part of an output */
-  constructor(startOffset = 0) {
+  /**
+   * The parameters are not 0 only for a part of an output.
+   *
+   * @param startOffset where the first segment stands, in bytes
+   * @param payloadOffset where its payload starts in the upload, in bytes
+   */
+  constructor(startOffset = 0, payloadOffset = 0) {
     this.#length = startOffset;
+    this.#payloadLength = payloadOffset;
   }
 
   /** Where the next segment would start, in bytes: the length of the output so far. */
