@@ -1,4 +1,4 @@
-import { rmSync } from 'node:fs';
+import { copyFileSync, rmSync, statSync, truncateSync } from 'node:fs';
 import { withKernelMount } from '../../oracles/kernel-mount.js';
 import { convertToRaw } from '../../oracles/qemu-img.js';
 import { runJudge } from '../../oracles/run-judge.js';
@@ -35,18 +35,41 @@ async function usesOfRaw(raw: string): Promise<Uses> {
   return { converts: true, opens, mounts };
 }
 
-/** Tries a file as an importer would: a VHD is converted first. Needs root, e2fsck and qemu-img. */
+/** More than any of our outputs is short of when its seal is missing: a block, its bitmap, a footer. */
+const PADDING_BYTES = 16 * 1024 * 1024;
+
+function converts(vhd: string, raw: string): boolean {
+  try {
+    convertToRaw(vhd, raw);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Importers that take blocks as they come leave zeros where a stream broke off. */
+function convertsWhenPadded(vhd: string, raw: string): boolean {
+  const padded = `${vhd}.padded`;
+  try {
+    copyFileSync(vhd, padded);
+    truncateSync(padded, statSync(padded).size + PADDING_BYTES);
+    return converts(padded, raw);
+  } finally {
+    rmSync(padded, { force: true });
+  }
+}
+
+/**
+ * Tries a file as an importer would: a VHD is converted first, and one that ends too early once more with zeros
+ * behind it. Needs root, e2fsck and qemu-img.
+ */
 export async function usesOf(path: string, format: ImageFormat): Promise<Uses> {
   if (format === 'raw') return await usesOfRaw(path);
   const raw = `${path}.imported`;
   try {
-    convertToRaw(path, raw);
-  } catch {
-    rmSync(raw, { force: true });
-    return { converts: false, ...USELESS };
-  }
-  try {
-    return await usesOfRaw(raw);
+    const complete = converts(path, raw);
+    if (!complete && !convertsWhenPadded(path, raw)) return { converts: false, ...USELESS };
+    return { ...(await usesOfRaw(raw)), converts: complete };
   } finally {
     rmSync(raw, { force: true });
   }

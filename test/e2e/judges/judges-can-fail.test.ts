@@ -1,4 +1,4 @@
-import { copyFileSync, truncateSync } from 'node:fs';
+import { copyFileSync, statSync, truncateSync } from 'node:fs';
 import { execa } from 'execa';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { change, listExtents } from '../../oracles/debugfs.js';
@@ -100,4 +100,14 @@ test('a VHD without a header converts to nothing', async () => {
     truncateSync(copy, 4 * MIB);
   });
   expect(await usesOf(bad, 'vhd')).toEqual({ converts: false, ...USELESS });
+});
+
+test('a VHD that only lacks its trailing footer still is of use', async () => {
+  const cut = damaged(vhd, (copy) => truncateSync(copy, statSync(vhd).size - 512));
+  expect(await usesOf(cut, 'vhd')).toMatchObject({ opens: true, mounts: true });
+});
+
+test('a VHD that lacks the end of its last block is of use to whoever reads zeros there', async () => {
+  const cut = damaged(vhd, (copy) => truncateSync(copy, statSync(vhd).size - 100_000));
+  expect(await usesOf(cut, 'vhd')).toEqual({ converts: false, opens: true, mounts: true });
 });
