@@ -1,7 +1,7 @@
 import { truncateSync, writeFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { PatchVdiError } from '../errors.js';
+import { PatchVdiError, isPatchVdiError } from '../errors.js';
 import { readDirectory } from '../ext/directory.js';
 import { inodeSizeBytes, openExt, readInode, type ExtFilesystem } from '../ext/filesystem.js';
 import { mergeExtents, readFileMap, type Extent } from '../ext/file-extents.js';
@@ -48,19 +48,25 @@ function createSparse(path: string, sizeBytes: number): void {
   }
 }
 
-async function withFilesystem<T>(path: string, use: (filesystem: ExtFilesystem) => Promise<T>): Promise<T> {
-  const file = openRandomAccess(path);
+/** What our reader cannot read is the fault of the programs that made it, not of any image of the user's. */
+async function readTemplate<T>(
+  file: RandomAccessFile,
+  use: (filesystem: ExtFilesystem) => Promise<T>,
+): Promise<T> {
   try {
     return await use(await openExt((offset, length) => Promise.resolve(file.read(offset, length))));
-  } finally {
-    file.close();
+  } catch (error) {
+    if (!isPatchVdiError(error) || error.kind !== 'image') throw error;
+    const { found = error.message, expected = 'an ext4 file system' } = error.context;
+    throw mismatch(found, expected, error);
   }
 }
 
-function mismatch(found: string, expected: string): PatchVdiError {
+function mismatch(found: string, expected: string, cause?: unknown): PatchVdiError {
   return new PatchVdiError('tool', 'the template is not what was asked for', {
     context: { operation: 'read the template back', found, expected },
     hint: 'mke2fs and debugfs reported no error; patch-vdi doctor shows their versions',
+    cause,
   });
 }
 
@@ -155,7 +161,8 @@ export class TemplateMaker {
   }
 
   async #probe(): Promise<PayloadStart> {
-    const free = await withFilesystem(await this.#format('probe', BLOCK_BYTES, 0, PROBE), firstFreeBlock);
+    const file = openRandomAccess(await this.#format('probe', BLOCK_BYTES, 0, PROBE));
+    const free = await readTemplate(file, firstFreeBlock).finally(() => file.close());
     if (free === undefined) throw mismatch('no free block in an empty file system', 'free blocks');
     const start = payloadStartFor(this.#virtualSize, free);
     trace(
@@ -219,10 +226,11 @@ async function openTemplate(
   checked.catch(() => undefined);
   const file = openRandomAccess(path);
   try {
-    const filesystem = await openExt((offset, length) => Promise.resolve(file.read(offset, length)));
-    const { extents, metadata } = await readBack(filesystem, start, shape.payloadLength, identity);
-    const scratchBytes = filesystem.superblock.freeBlockCount * BLOCK_BYTES;
-    return { facts: { ...shape, extents, metadata }, file, scratchBytes, checked };
+    return await readTemplate(file, async (filesystem) => {
+      const { extents, metadata } = await readBack(filesystem, start, shape.payloadLength, identity);
+      const scratchBytes = filesystem.superblock.freeBlockCount * BLOCK_BYTES;
+      return { facts: { ...shape, extents, metadata }, file, scratchBytes, checked };
+    });
   } catch (error) {
     file.close();
     await checked.catch(() => undefined);

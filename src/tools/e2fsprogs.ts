@@ -34,8 +34,15 @@ export function requireSilence(program: string, operation: string, result: ToolR
       hint: 'install a newer e2fsprogs; patch-vdi doctor shows what was found and where',
     });
   }
-  if (result.exitCode !== 0 || lines.length !== 1 || banner === null)
-    throw toolFailure(program, operation, result);
+  if (result.exitCode === 0 && lines.length === 1 && banner !== null) return;
+  const failure = toolFailure(program, operation, result);
+  // These programs write nothing but templates, so it is the temporary folder that is full.
+  if (!result.stderr.includes('No space left on device')) throw failure;
+  throw new PatchVdiError('space', 'there is no room left for temporary files', {
+    context: failure.context,
+    hint: 'set TMPDIR to another folder',
+    cause: failure,
+  });
 }
 
 /**
@@ -48,9 +55,14 @@ export async function checkFilesystem(imagePath: string, call: E2fsprogsCall): P
     ...call,
     variables: fakeTime(call.epochSeconds),
   });
-  requireSilence('e2fsck', 'find the file system clean', result);
-  const unexpected = result.stdout
-    .split('\n')
-    .filter((line) => line !== '' && !/^Pass [1-5]: /.test(line) && !/: \d+\/\d+ files \(/.test(line));
-  if (unexpected.length > 0) throw toolFailure('e2fsck', 'find the file system clean', result);
+  const lines = result.stdout.split('\n').filter((line) => line !== '');
+  const passes = lines.filter((line) => /^Pass [1-5]: /.test(line));
+  const remarks = lines.filter((line) => !passes.includes(line) && !/: \d+\/\d+ files \(/.test(line));
+  const stderr = [result.stderr.trim(), ...remarks].join('\n');
+  requireSilence('e2fsck', 'find the file system clean', { ...result, stderr });
+  if (passes.length !== 5) {
+    throw new PatchVdiError('tool', 'e2fsck did not check the file system', {
+      context: { operation: 'run e2fsck', found: `${passes.length} passes`, expected: '5 passes' },
+    });
+  }
 }
