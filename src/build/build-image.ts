@@ -63,7 +63,7 @@ function resultOf(job: Job, written: WrittenImage): Omit<BuildResult, 'warnings'
     scratchBytes: written.scratchBytes,
     filesystemUuid: identity.filesystemUuid,
     label: identity.label,
-    vhdUuid: plan.format === 'vhd' ? identity.vhdUuid : undefined,
+    vhdUuid: plan.format === 'raw' ? undefined : identity.vhdUuid,
     verifiedBy: verifiedBy(job.options),
     signatures: findings.signatures,
     sha256: findings.sha256,

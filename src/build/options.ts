@@ -7,7 +7,7 @@ import { FileSink } from '../io/file-sink.js';
 import { IterableSource } from '../io/iterable-source.js';
 import { openDescriptorSource, openPathSource } from '../io/open-source.js';
 import { WritableSink, openDescriptorSink } from '../io/stream-sink.js';
-import type { ImageFormat } from '../plan/plan.js';
+import { IMAGE_FORMATS, type ImageFormat } from '../plan/plan.js';
 import { validatePolicy, type SignaturePolicy } from '../signature/policy.js';
 import { DEFAULT_SEARCH_PATH, type ToolEnvironment } from '../tools/find.js';
 import { checkIdentity, type IdentityRequest } from './identity.js';
@@ -117,9 +117,9 @@ export function checkVerify(verify: VerifyOption): void {
 export function checkImageOptions(options: ImageOptions): { readonly requestedSize: number | undefined } {
   checkIdentity(options);
   checkContentLength(options.contentLength);
-  if (options.format !== 'raw' && options.format !== 'vhd') {
+  if (!IMAGE_FORMATS.includes(options.format)) {
     throw new PatchVdiError('usage', 'there is no such format', {
-      context: { found: JSON.stringify(options.format), expected: 'raw or vhd' },
+      context: { found: JSON.stringify(options.format), expected: IMAGE_FORMATS.join(', ') },
     });
   }
   return { requestedSize: checkRequestedSize(options.size) };

@@ -1,6 +1,6 @@
 import { PatchVdiError } from '../errors.js';
 import type { TemplateFacts } from '../plan/image-map.js';
-import { planRaw } from '../plan/plan-raw.js';
+import { planFixedVhd, planRaw } from '../plan/plan-raw.js';
 import { planVhd } from '../plan/plan-vhd.js';
 import type { ImageFormat, Plan } from '../plan/plan.js';
 import { uuidBytes, imageIdentity, type ImageIdentity } from './identity.js';
@@ -24,13 +24,15 @@ export function identityFor(
 }
 
 export function planFor(format: ImageFormat, facts: TemplateFacts, identity: ImageIdentity): Plan {
+  const createdSeconds = identity.epochSeconds ?? Math.floor(Date.now() / 1000);
+  const vhdIdentity = { uniqueId: uuidBytes(identity.vhdUuid), createdSeconds };
   switch (format) {
     case 'raw':
       return planRaw(facts);
-    case 'vhd': {
-      const createdSeconds = identity.epochSeconds ?? Math.floor(Date.now() / 1000);
-      return planVhd(facts, { uniqueId: uuidBytes(identity.vhdUuid), createdSeconds });
-    }
+    case 'vhd':
+      return planVhd(facts, vhdIdentity);
+    case 'vhd-fixed':
+      return planFixedVhd(facts, vhdIdentity);
   }
 }
 

@@ -23,6 +23,7 @@ function announcedEntries(job: Job, announcement: PayloadAnnouncement): readonly
   const payload = announcement.ranges(job.source.contentLength ?? announcement.capacity);
   switch (job.options.format) {
     case 'raw':
+    case 'vhd-fixed':
       return announceRawPayload(payload);
     case 'vhd':
       return announceVhdPayload(job.virtualSize, payload);

@@ -1,7 +1,7 @@
 import { Option, type Command } from 'commander';
 import type { ImageOptions } from '../build/options.js';
 import { PatchVdiError } from '../errors.js';
-import type { ImageFormat } from '../plan/plan.js';
+import { IMAGE_FORMATS, type ImageFormat } from '../plan/plan.js';
 import { parseByteSize } from '../units.js';
 import { environmentOfProcess, sourceDateEpoch } from './environment.js';
 
@@ -19,10 +19,9 @@ export interface RawImageOptions {
 export function addImageOptions(command: Command): Command {
   return command
     .addOption(
-      new Option('--format <format>', 'raw or vhd; default: by the ending of the output').choices([
-        'raw',
-        'vhd',
-      ]),
+      new Option('--format <format>', 'raw, vhd or vhd-fixed; default: by the ending of the output').choices(
+        IMAGE_FORMATS,
+      ),
     )
     .option('--content-length <bytes>', 'length of an upload that comes through a pipe')
     .option('--size <size>', 'size of the disk, e.g. 6G (rounded up to 2 MiB); default: 4 x the upload')
@@ -47,7 +46,8 @@ function byteSize(option: string, text: string | undefined): number | undefined 
 const FORMAT_OF_ENDING: Readonly<Record<string, ImageFormat>> = { vhd: 'vhd', raw: 'raw', img: 'raw' };
 
 function formatOf(option: string | undefined, output: string | undefined): ImageFormat {
-  if (option === 'raw' || option === 'vhd') return option;
+  const chosen = IMAGE_FORMATS.find((format) => format === option);
+  if (chosen !== undefined) return chosen;
   const ending = /\.([^./]+)$/.exec(output ?? '')?.[1]?.toLowerCase();
   const format = ending === undefined ? undefined : FORMAT_OF_ENDING[ending];
   if (format !== undefined) return format;
@@ -56,7 +56,7 @@ function formatOf(option: string | undefined, output: string | undefined): Image
       found: output === undefined || output === '-' ? 'no output file' : output,
       expected: 'an output ending in .vhd, .raw or .img',
     },
-    hint: 'add --format vhd or --format raw',
+    hint: 'add --format vhd, vhd-fixed or raw',
   });
 }
 

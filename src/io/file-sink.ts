@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import {
   closeSync,
   constants,
@@ -11,20 +10,15 @@ import {
 } from 'node:fs';
 import { link, open, rename, unlink } from 'node:fs/promises';
 import { fsync } from 'node:fs';
-import { basename, dirname, join, resolve } from 'node:path';
+import { dirname, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { PatchVdiError, invariant, systemErrorCode } from '../errors.js';
 import { trace } from '../trace.js';
+import { removeDeadOutputs, temporaryName } from './dead-outputs.js';
 import type { Sink } from './sink.js';
 import { writeFailure } from './system-errors.js';
 
 const fsyncAsync = promisify(fsync);
-
-/** Temporary outputs are `.NAME.patch-vdi-PID-RANDOM.tmp` beside NAME: recognisable after a kill -9. */
-export function temporaryName(finalPath: string): string {
-  const random = randomBytes(4).toString('hex');
-  return join(dirname(finalPath), `.${basename(finalPath)}.patch-vdi-${process.pid}-${random}.tmp`);
-}
 
 function statOrUndefined(path: string): Stats | undefined {
   try {
@@ -84,6 +78,7 @@ export class FileSink implements Sink {
     this.#path = resolve(path);
     this.#force = force;
     refuseExisting(path, statOrUndefined(this.#path), force);
+    removeDeadOutputs(dirname(this.#path));
     this.#temporaryPath = temporaryName(this.#path);
     try {
       this.#fd = openSync(

@@ -1,5 +1,7 @@
+import { encodeFixedFooter, type VhdIdentity } from '../vhd/structures.js';
 import { mapImage, type ImageRange, type TemplateFacts } from './image-map.js';
 import type { Plan } from './plan.js';
+import { requireVhdSize } from './vhd-size.js';
 import { SegmentList, type PlanEntry, type SegmentDraft, type Turn } from './segment-list.js';
 
 function draft(range: ImageRange): SegmentDraft {
@@ -29,13 +31,8 @@ export function announceRawPayload(payload: readonly ImageRange[]): readonly Pla
   });
 }
 
-/**
- * Plans a raw image: every byte at its own place, zeros between.
- *
- * @throws PatchVdiError `tool` for a template that cannot be planned (see mapImage)
- */
-export function planRaw(facts: TemplateFacts): Plan {
-  const list = new SegmentList();
+/** Appends every byte of the image at its own place, zeros between. */
+function appendImage(list: SegmentList, facts: TemplateFacts): void {
   const fillTo = (offset: number): void => {
     if (offset === list.length) return;
     list.append('metadata', [{ name: 'zeros', length: offset - list.length, content: { kind: 'zeros' } }]);
@@ -45,6 +42,32 @@ export function planRaw(facts: TemplateFacts): Plan {
     list.append(turnOf(range), [draft(range)]);
   }
   fillTo(facts.virtualSize);
+}
+
+/**
+ * Plans a raw image.
+ *
+ * @throws PatchVdiError `tool` for a template that cannot be planned (see mapImage)
+ */
+export function planRaw(facts: TemplateFacts): Plan {
   const { virtualSize, payloadLength } = facts;
+  const list = new SegmentList();
+  appendImage(list, facts);
   return { format: 'raw', virtualSize, payloadLength, ...list.finish(virtualSize, payloadLength) };
+}
+
+/**
+ * Plans a fixed VHD: a raw image with a footer behind it (VHD specification, "Hard Disk Footer Format").
+ *
+ * @throws PatchVdiError `space` beyond 2040 GiB; `tool` as planRaw
+ */
+export function planFixedVhd(facts: TemplateFacts, identity: VhdIdentity): Plan {
+  const { virtualSize, payloadLength } = facts;
+  requireVhdSize(virtualSize);
+  const list = new SegmentList();
+  appendImage(list, facts);
+  const bytes = encodeFixedFooter(virtualSize, identity);
+  list.append('seal', [{ name: 'footer', length: bytes.length, content: { kind: 'literal', bytes } }]);
+  const totalLength = virtualSize + bytes.length;
+  return { format: 'vhd-fixed', virtualSize, payloadLength, ...list.finish(totalLength, payloadLength) };
 }

@@ -1,6 +1,6 @@
-import { PatchVdiError, invariant } from '../errors.js';
-import { KIB, SECTOR_BYTES, describeBytes, roundUp } from '../units.js';
-import { VHD_BLOCK_BYTES, VHD_MAX_BYTES, dynamicDiskHeader, hardDiskFooter } from '../vhd/layout.js';
+import { invariant } from '../errors.js';
+import { KIB, SECTOR_BYTES, roundUp } from '../units.js';
+import { VHD_BLOCK_BYTES, dynamicDiskHeader, hardDiskFooter } from '../vhd/layout.js';
 import {
   BITMAP_BYTES,
   BlockAllocationTable,
@@ -12,6 +12,7 @@ import {
 } from '../vhd/structures.js';
 import { mapImage, payloadInOrder, type ImageRange, type TemplateFacts } from './image-map.js';
 import type { Plan } from './plan.js';
+import { requireVhdSize } from './vhd-size.js';
 import { SegmentList, type PlanEntry, type SegmentDraft, type Turn } from './segment-list.js';
 
 /**
@@ -133,17 +134,7 @@ export function announceVhdPayload(
  */
 export function planVhd(facts: TemplateFacts, identity: VhdIdentity): Plan {
   const { virtualSize, payloadLength } = facts;
-  if (virtualSize > VHD_MAX_BYTES) {
-    throw new PatchVdiError('space', 'a VHD cannot hold a disk of this size', {
-      context: {
-        operation: 'plan the image',
-        found: describeBytes(virtualSize),
-        expected: `${describeBytes(VHD_MAX_BYTES)} at most`,
-      },
-      hint: 'use --format raw',
-      leftBehind: 'nothing was touched',
-    });
-  }
+  requireVhdSize(virtualSize);
   const ranges = mapImage(facts);
   invariant(payloadInOrder(ranges), 'the payload lies in the image in the order in which it arrives');
   const blocks = cutIntoBlocks(ranges);

@@ -2,7 +2,10 @@ import { isDeepStrictEqual } from 'node:util';
 import { invariant } from '../errors.js';
 import { expandEntry, payloadStride, type PlanEntry, type PlanSegments } from './segment-list.js';
 
-export type ImageFormat = 'raw' | 'vhd';
+export const IMAGE_FORMATS = ['raw', 'vhd', 'vhd-fixed'] as const;
+
+/** `vhd` is a dynamic one. */
+export type ImageFormat = (typeof IMAGE_FORMATS)[number];
 
 /** The ordered list of segments for one format, with its exact total length (design, decision 2). */
 export interface Plan extends PlanSegments {

@@ -51,6 +51,7 @@ export const HEADER_COOKIE = 'cxsparse';
 export const FEATURES_RESERVED = 2;
 export const FILE_FORMAT_VERSION = 0x00010000;
 export const HEADER_VERSION = 0x00010000;
+export const DISK_TYPE_FIXED = 2;
 export const DISK_TYPE_DYNAMIC = 3;
 /** A `data_offset` that leads nowhere. */
 export const NO_DATA_OFFSET = 0xffffffffffffffffn;

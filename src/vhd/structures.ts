@@ -7,6 +7,7 @@ import {
   CREATOR_APPLICATION,
   CREATOR_VERSION,
   DISK_TYPE_DYNAMIC,
+  DISK_TYPE_FIXED,
   FEATURES_RESERVED,
   FILE_FORMAT_VERSION,
   FOOTER_COOKIE,
@@ -40,8 +41,12 @@ function ascii(text: string): Uint8Array {
   return Uint8Array.from(Buffer.from(text, 'latin1'));
 }
 
-/** The footer of a dynamic disk; the same 512 bytes open the file and close it. */
-export function encodeDynamicFooter(virtualSize: number, identity: VhdIdentity): Uint8Array {
+function encodeFooter(
+  virtualSize: number,
+  identity: VhdIdentity,
+  diskType: number,
+  dataOffset: bigint,
+): Uint8Array {
   invariant(
     identity.uniqueId.some((byte) => byte !== 0),
     'the unique id of a VHD is not null',
@@ -51,7 +56,7 @@ export function encodeDynamicFooter(virtualSize: number, identity: VhdIdentity):
     cookie: ascii(FOOTER_COOKIE),
     features: FEATURES_RESERVED,
     file_format_version: FILE_FORMAT_VERSION,
-    data_offset: BigInt(hardDiskFooter.sizeBytes),
+    data_offset: dataOffset,
     time_stamp: Math.max(0, identity.createdSeconds - VHD_EPOCH_SECONDS),
     creator_application: ascii(CREATOR_APPLICATION),
     creator_version: CREATOR_VERSION,
@@ -62,11 +67,21 @@ export function encodeDynamicFooter(virtualSize: number, identity: VhdIdentity):
     disk_geometry_cylinders: geometry.cylinders,
     disk_geometry_heads: geometry.heads,
     disk_geometry_sectors_per_track: geometry.sectorsPerTrack,
-    disk_type: DISK_TYPE_DYNAMIC,
+    disk_type: diskType,
     unique_id: identity.uniqueId,
   });
   hardDiskFooter.set(footer, 'checksum', checksumOf(footer, hardDiskFooter.rows.checksum[0]));
   return footer;
+}
+
+/** The footer of a dynamic disk; the same 512 bytes open the file and close it. */
+export function encodeDynamicFooter(virtualSize: number, identity: VhdIdentity): Uint8Array {
+  return encodeFooter(virtualSize, identity, DISK_TYPE_DYNAMIC, BigInt(hardDiskFooter.sizeBytes));
+}
+
+/** The footer of a fixed disk, which stands behind the disk's own bytes and leads nowhere. */
+export function encodeFixedFooter(virtualSize: number, identity: VhdIdentity): Uint8Array {
+  return encodeFooter(virtualSize, identity, DISK_TYPE_FIXED, NO_DATA_OFFSET);
 }
 
 /** The number of BAT entries for a disk of that size. */
