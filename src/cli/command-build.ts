@@ -32,7 +32,8 @@ Examples:
   patch-vdi build hotfix.xsupdate -o hotfix.vhd --keyring keys.gpg
   cat hotfix.xsupdate | patch-vdi build - --content-length 734003200 \\
       --keyring keys.gpg --signer FINGERPRINT --format vhd > hotfix.vhd
-  patch-vdi build driver.sh --signature driver.sh.sig --keyring keys.asc -o driver.raw
+  patch-vdi build driver.sh --signature driver.sh.sig --keyring keys.asc \\
+      -o driver.raw
 
 Exit codes: 0 built; 2 usage, 3 signature, 4 upload, 5 space, 7 a tool failed,
 8 output failed, 130/143 stopped. After any failure nothing has the output's
@@ -118,7 +119,7 @@ export function buildCommand(context: CommandContext): Command {
   const command = new Command('build')
     .summary('turn an upload into a sealed disk image')
     .description(
-      'Writes an upload as the file "patch" into a new ext4 disk image, in one pass, and seals\nthe image only if the signature holds.',
+      'Writes an upload as the file "patch" into a new ext4 disk image, in one pass, and seals the image only if the signature holds.',
     )
     .argument('<upload>', 'the file to put into the image; - for standard input')
     .option('-o, --output <file>', 'the image; - for standard output', '-')

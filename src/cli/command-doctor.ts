@@ -63,7 +63,7 @@ export function doctorCommand(context: CommandContext): Command {
   return new Command('doctor')
     .summary('which native tools were found, and how to get the rest')
     .description(
-      'Looks for the programs that patch-vdi runs, asks each for its version, and says how to get\nwhat is missing. Exit code 7 if anything is.',
+      'Looks for the programs that patch-vdi runs, asks each for its version, and says how to get what is missing. Exit code 7 if anything is.',
     )
     .option('--all', 'also the programs that only the tests and the demo need')
     .option('--json', 'print one object')

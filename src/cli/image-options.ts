@@ -18,11 +18,7 @@ export interface RawImageOptions {
 
 export function addImageOptions(command: Command): Command {
   return command
-    .addOption(
-      new Option('--format <format>', 'raw, vhd or vhd-fixed; default: by the ending of the output').choices(
-        IMAGE_FORMATS,
-      ),
-    )
+    .addOption(new Option('--format <format>', 'default: by the ending of the output').choices(IMAGE_FORMATS))
     .option('--content-length <bytes>', 'length of an upload that comes through a pipe')
     .option('--size <size>', 'size of the disk, e.g. 6G (rounded up to 2 MiB); default: 4 x the upload')
     .option('--label <text>', 'label of the file system, up to 16 bytes')

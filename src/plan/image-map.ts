@@ -65,15 +65,12 @@ function payloadRanges(facts: TemplateFacts): ImageRange[] {
       throw refuse('the file patch has a hole', `file block ${extent.fileBlock}`, `file block ${nextBlock}`);
     }
     const payloadOffset = extent.fileBlock * facts.blockBytes;
-    const length = Math.min(extent.blockCount * facts.blockBytes, facts.payloadLength - payloadOffset);
-    if (length <= 0) {
-      const expected = `${Math.ceil(facts.payloadLength / facts.blockBytes)} blocks`;
-      throw refuse(
-        'the file patch has blocks past its end',
-        `an extent at file block ${extent.fileBlock}`,
-        expected,
-      );
+    const neededBlocks = Math.ceil(facts.payloadLength / facts.blockBytes);
+    if (extent.fileBlock + extent.blockCount > neededBlocks) {
+      const found = `${extent.blockCount} blocks from file block ${extent.fileBlock}`;
+      throw refuse('the file patch has blocks past its end', found, `${neededBlocks} blocks`);
     }
+    const length = Math.min(extent.blockCount * facts.blockBytes, facts.payloadLength - payloadOffset);
     const offset = extent.fsBlock * facts.blockBytes;
     const last = ranges.at(-1);
     if (last !== undefined && last.offset + last.length === offset) {
