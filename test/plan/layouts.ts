@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import type { MetadataRange } from '../../src/ext/metadata-map.js';
 import type { TemplateFacts } from '../../src/plan/image-map.js';
 import { KIB, MIB } from '../../src/units.js';
+import type { VhdIdentity } from '../../src/vhd/structures.js';
 
 export const BLOCK_BYTES = 4 * KIB;
 const UNIT_BLOCKS = (2 * MIB) / BLOCK_BYTES;
@@ -90,3 +91,9 @@ export const layouts: fc.Arbitrary<TemplateFacts> = fc
     fc.integer({ min: 0, max: 3 }),
   )
   .map(([pieces, start, missingBytes, tailUnits]) => layOut(pieces, start, missingBytes, tailUnits));
+
+/** Of every VHD that the tests plan. */
+export const identity: VhdIdentity = {
+  uniqueId: Uint8Array.from({ length: 16 }, (_, index) => index + 1),
+  createdSeconds: 1_000_000_000,
+};

@@ -1,22 +1,27 @@
 import { closeSync, openSync, writeSync } from 'node:fs';
 import type { TemplateFacts } from '../../src/plan/image-map.js';
 import type { Plan } from '../../src/plan/plan.js';
-import { expandEntries } from '../../src/plan/segment-list.js';
+import { expandEntries, type Segment } from '../../src/plan/segment-list.js';
 import { createSparse } from '../oracles/sample-image.js';
+
+const PERIOD_BYTES = 251;
 
 /** Bytes that tell where they come from, and are never zero: a wrong offset shows in almost every byte. */
 function pattern(seed: number, offset: number, length: number): Buffer {
-  const bytes = Buffer.alloc(length);
-  for (let index = 0; index < length; index += 1) bytes[index] = 1 + ((seed + (offset + index) * 7919) % 251);
-  return bytes;
+  const at = (index: number): number => 1 + ((seed + (offset + index) * 7919) % PERIOD_BYTES);
+  return Buffer.alloc(
+    length,
+    Uint8Array.from({ length: PERIOD_BYTES }, (_, index) => at(index)),
+  );
 }
 
 export const templateBytes = (offset: number, length: number): Buffer => pattern(17, offset, length);
 export const payloadBytes = (offset: number, length: number): Buffer => pattern(101, offset, length);
 
-type Write = (bytes: Uint8Array, offset: number) => void;
+export type Write = (bytes: Uint8Array, offset: number) => void;
 
-function writeFile(path: string, sizeBytes: number, use: (write: Write) => void): string {
+/** A new sparse file of that size, filled by `use`. */
+export function writeFile(path: string, sizeBytes: number, use: (write: Write) => void): string {
   createSparse(path, sizeBytes);
   const fd = openSync(path, 'r+');
   try {
@@ -27,14 +32,23 @@ function writeFile(path: string, sizeBytes: number, use: (write: Write) => void)
   return path;
 }
 
+/** Puts a segment into a new file, in which zeros need not be written. */
+export function writeSegment(write: Write, { offset, length, content }: Omit<Segment, 'name'>): void {
+  switch (content.kind) {
+    case 'literal':
+      return write(content.bytes, offset);
+    case 'template':
+      return write(templateBytes(content.imageOffset, length), offset);
+    case 'payload':
+      return write(payloadBytes(content.payloadOffset, length), offset);
+    case 'zeros':
+  }
+}
+
 /** Carries out a plan in the plainest way, without the writer of the product. */
 export function materialise(plan: Plan, path: string): string {
   return writeFile(path, plan.totalLength, (write) => {
-    for (const { offset, length, content } of expandEntries(plan.entries)) {
-      if (content.kind === 'literal') write(content.bytes, offset);
-      if (content.kind === 'template') write(templateBytes(content.imageOffset, length), offset);
-      if (content.kind === 'payload') write(payloadBytes(content.payloadOffset, length), offset);
-    }
+    for (const segment of expandEntries(plan.entries)) writeSegment(write, segment);
   });
 }
 
