@@ -16,12 +16,19 @@ export type StructValues<Rows extends Record<string, FieldRow>> = {
   -readonly [Name in keyof Rows]: FieldValue<Rows[Name][1]>;
 };
 
+/** Names of the fields that fit a number. */
+type NumberFields<Rows extends Record<string, FieldRow>> = {
+  [Name in keyof Rows]: Rows[Name][1] extends 'u8' | 'u16' | 'u32' ? Name : never;
+}[keyof Rows];
+
 export interface Struct<Rows extends Record<string, FieldRow>> {
   readonly name: string;
   readonly sizeBytes: number;
   readonly rows: Rows;
   /** Decodes every field at `base`. Byte fields are views into `buffer`, which stays the caller's. */
   decode(buffer: Uint8Array, base?: number): StructValues<Rows>;
+  /** Decodes one numeric field at `base`: for tables with many rows, of which few fields matter. */
+  number<Name extends NumberFields<Rows>>(view: DataView, base: number, name: Name): number;
   /** A new buffer of `sizeBytes`; fields left out are zero. */
   encode(values: Partial<StructValues<Rows>>): Uint8Array;
   /** Writes one field of an encoded structure in place. */
@@ -110,6 +117,11 @@ export function defineStruct<const Rows extends Record<string, FieldRow>>(
         values[field] = readField(view, buffer, base + offset, type, little);
       }
       return values as StructValues<Rows>;
+    },
+    number(view, base, field) {
+      const [offset, type] = rows[field] as FieldRow;
+      if (type === 'u32') return view.getUint32(base + offset, little);
+      return type === 'u16' ? view.getUint16(base + offset, little) : view.getUint8(base + offset);
     },
     encode(values) {
       const buffer = new Uint8Array(sizeBytes);

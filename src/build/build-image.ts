@@ -122,7 +122,7 @@ function openJob(
   const source = openSource(options.source, options.contentLength);
   cleanup.add(() => source.close());
   refuseEmpty(source.contentLength, source.name);
-  const sink = openSink(options.sink);
+  const sink = openSink(options.sink, stop.signal);
   cleanup.add(() => sink.discard());
   const environment = toolEnvironment(options.environment);
   const virtualSize = imageSize(source.contentLength, requestedSize);

@@ -141,12 +141,13 @@ export function openSource(source: SourceOption, contentLength: number | undefin
   return openDescriptorSource(source.name ?? `descriptor ${source.fd}`, source.fd, contentLength);
 }
 
-export function openSink(sink: SinkOption): Sink {
+/** @param abortSignal ends every wait for the reader of a stream */
+export function openSink(sink: SinkOption, abortSignal: AbortSignal): Sink {
   if (typeof sink === 'string') return new FileSink(sink, false);
   // First the streams: a Node write stream has a `path` and an `fd`, too.
-  if (isWritable(sink)) return new WritableSink('output stream', sink);
+  if (isWritable(sink)) return new WritableSink('output stream', sink, abortSignal);
   if ('path' in sink) return new FileSink(sink.path, sink.force === true);
-  return openDescriptorSink(sink.name ?? `descriptor ${sink.fd}`, sink.fd);
+  return openDescriptorSink(sink.name ?? `descriptor ${sink.fd}`, sink.fd, abortSignal);
 }
 
 function isWritable(sink: Exclude<SinkOption, string>): sink is Writable {

@@ -52,7 +52,6 @@ async function makeTemplate(job: Job, maker: TemplateMaker, payloadLength: numbe
 export async function writeInPlace(job: Job): Promise<WrittenImage> {
   const { sink, source, stop, options } = job;
   const maker = await openMaker(job);
-  const announcement = await maker.announce();
   let making: Promise<MadeTemplate> | undefined;
   if (source.contentLength !== undefined) {
     making = makeTemplate(job, maker, source.contentLength);
@@ -60,6 +59,7 @@ export async function writeInPlace(job: Job): Promise<WrittenImage> {
     making.catch((error: unknown) => stop.abort(error));
   }
   try {
+    const announcement = await maker.announce();
     const announced = announcedEntries(job, announcement);
     const guard = await startGuard(job, roomFor(job, announcement));
     const payload = new PlanWriter(announced, NO_TEMPLATE, sink);

@@ -10,7 +10,7 @@ import {
   superBlock,
   type inode,
 } from './layout.js';
-import type { StructValues } from '../struct.js';
+import { viewOf, type StructValues } from '../struct.js';
 import { decodeSuperblock, descriptorTableBytes, type Superblock } from './superblock.js';
 
 /**
@@ -61,24 +61,27 @@ export function corrupt(structure: string, offset: number, found: string, expect
   });
 }
 
-function decodeGroup(superblock: Superblock, table: Uint8Array, index: number): BlockGroup {
-  // Without `64bit` the upper halves are not on disk: decode from a copy whose second half is zero.
-  const bytes = new Uint8Array(groupDescriptor.sizeBytes);
+type DescriptorField = Parameters<typeof groupDescriptor.number>[2];
+
+function decodeGroup(superblock: Superblock, table: DataView, index: number): BlockGroup {
   const at = index * superblock.descriptorBytes;
-  bytes.set(table.subarray(at, at + superblock.descriptorBytes));
-  const raw = groupDescriptor.decode(bytes);
+  const low = (name: DescriptorField): number => groupDescriptor.number(table, at, name);
+  // Without `64bit` the upper halves are not on disk.
+  const high = (name: DescriptorField): number =>
+    superblock.descriptorBytes < groupDescriptor.sizeBytes ? 0 : groupDescriptor.number(table, at, name);
   const firstBlock = superblock.firstDataBlock + index * superblock.blocksPerGroup;
+  const flags = low('bg_flags');
   const group: BlockGroup = {
     index,
     firstBlock,
     blockCount: Math.min(superblock.blocksPerGroup, superblock.blockCount - firstBlock),
-    blockBitmapBlock: raw.bg_block_bitmap_lo + raw.bg_block_bitmap_hi * 2 ** 32,
-    inodeBitmapBlock: raw.bg_inode_bitmap_lo + raw.bg_inode_bitmap_hi * 2 ** 32,
-    inodeTableBlock: raw.bg_inode_table_lo + raw.bg_inode_table_hi * 2 ** 32,
-    blockBitmapUninitialised: (raw.bg_flags & GROUP_BLOCK_UNINIT) !== 0,
-    inodeBitmapUninitialised: (raw.bg_flags & GROUP_INODE_UNINIT) !== 0,
-    inodeTableZeroed: (raw.bg_flags & GROUP_INODE_ZEROED) !== 0,
-    unusedInodeCount: raw.bg_itable_unused_lo + raw.bg_itable_unused_hi * 2 ** 16,
+    blockBitmapBlock: low('bg_block_bitmap_lo') + high('bg_block_bitmap_hi') * 2 ** 32,
+    inodeBitmapBlock: low('bg_inode_bitmap_lo') + high('bg_inode_bitmap_hi') * 2 ** 32,
+    inodeTableBlock: low('bg_inode_table_lo') + high('bg_inode_table_hi') * 2 ** 32,
+    blockBitmapUninitialised: (flags & GROUP_BLOCK_UNINIT) !== 0,
+    inodeBitmapUninitialised: (flags & GROUP_INODE_UNINIT) !== 0,
+    inodeTableZeroed: (flags & GROUP_INODE_ZEROED) !== 0,
+    unusedInodeCount: low('bg_itable_unused_lo') + high('bg_itable_unused_hi') * 2 ** 16,
   };
   const tableBlocks = Math.ceil(inodeTableBytes(superblock) / superblock.blockBytes);
   const last = Math.max(
@@ -113,7 +116,7 @@ export async function openExt(read: ReadBytes): Promise<ExtFilesystem> {
       `${MAX_DESCRIPTOR_TABLE_BYTES} at most`,
     );
   }
-  const table = new Uint8Array(await read(tableOffset, tableBytes));
+  const table = viewOf(new Uint8Array(await read(tableOffset, tableBytes)));
   const groups: BlockGroup[] = [];
   for (let index = 0; index < superblock.groupCount; index += 1)
     groups.push(decodeGroup(superblock, table, index));

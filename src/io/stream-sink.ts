@@ -64,14 +64,20 @@ export class WritableSink extends OrderedSink {
     whenPendingAtMost: number;
   }>();
   readonly #onError: (cause: Error) => void;
+  readonly #abortSignal: AbortSignal | undefined;
 
-  constructor(name: string, stream: Writable) {
+  /** @param abortSignal ends every wait with its reason: a reader that stalls must not hold a build that is stopped */
+  constructor(name: string, stream: Writable, abortSignal?: AbortSignal) {
     super(name);
     this.#stream = stream;
+    this.#abortSignal = abortSignal;
     this.#onError = (cause) => this.#fail(cause);
     stream.on('error', this.#onError);
     stream.on('close', this.#onClose);
+    abortSignal?.addEventListener('abort', this.#onAbort);
   }
+
+  readonly #onAbort = (): void => this.#rejectWaiting(this.#abortSignal?.reason as Error);
 
   readonly #onClose = (): void => {
     if (this.#pending > 0) this.#fail(new Error('closed while bytes were waiting'));
@@ -79,7 +85,11 @@ export class WritableSink extends OrderedSink {
 
   #fail(cause: Error): void {
     this.#failure ??= writeFailure(this.name, 0, cause);
-    for (const waiter of this.#waiting) waiter.reject(this.#failure);
+    this.#rejectWaiting(this.#failure);
+  }
+
+  #rejectWaiting(error: Error): void {
+    for (const waiter of this.#waiting) waiter.reject(error);
     this.#waiting.clear();
   }
 
@@ -104,6 +114,7 @@ export class WritableSink extends OrderedSink {
 
   #waitFor(whenPendingAtMost: number): Promise<void> {
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
+    if (this.#abortSignal?.aborted === true) return Promise.reject(this.#abortSignal.reason as Error);
     if (this.#pending <= whenPendingAtMost) return Promise.resolve();
     return new Promise((resolve, reject) => this.#waiting.add({ resolve, reject, whenPendingAtMost }));
   }
@@ -118,6 +129,7 @@ export class WritableSink extends OrderedSink {
   }
 
   discard(): Promise<void> {
+    this.#abortSignal?.removeEventListener('abort', this.#onAbort);
     this.#stream.off('close', this.#onClose);
     // What is under way may still fail, and must not surprise the owner of the stream; after that it is theirs again.
     if (this.#pending === 0) this.#stream.off('error', this.#onError);
@@ -165,9 +177,9 @@ export class DescriptorSink extends OrderedSink {
  *
  * @throws PatchVdiError `usage` for a terminal
  */
-export function openDescriptorSink(name: string, fd: number): Sink {
+export function openDescriptorSink(name: string, fd: number, abortSignal?: AbortSignal): Sink {
   const stats = fstatSync(fd);
   if (stats.isFIFO() || stats.isSocket())
-    return new WritableSink(name, new Socket({ fd, readable: false, writable: true }));
+    return new WritableSink(name, new Socket({ fd, readable: false, writable: true }), abortSignal);
   return new DescriptorSink(name, fd);
 }
