@@ -1,6 +1,7 @@
 import { PatchVdiError } from '../errors.js';
 import type { Extent } from '../ext/file-extents.js';
 import type { MetadataRange } from '../ext/metadata-map.js';
+import type { SegmentDraft } from './segment-list.js';
 
 /** What a planner must know of a template; no file, no process, only numbers. */
 export interface TemplateFacts {
@@ -114,6 +115,18 @@ export function mapImage(facts: TemplateFacts): ImageRange[] {
     );
   }
   return ranges;
+}
+
+/**
+ * A range of the image as a segment.
+ *
+ * @param imageOffset where it lies in the image (a planner may have made `range.offset` relative to something else)
+ */
+export function rangeDraft(range: ImageRange, imageOffset: number): SegmentDraft {
+  const { name, length, payloadOffset } = range;
+  if (payloadOffset !== undefined) return { name, length, content: { kind: 'payload', payloadOffset } };
+  const content = { kind: 'template', imageOffset } as const;
+  return range.superblock ? { name, length, content, superblock: true } : { name, length, content };
 }
 
 /** The payload ranges of a map, which must be in the order in which the upload arrives. */

@@ -1,16 +1,8 @@
 import { encodeFixedFooter, type VhdIdentity } from '../vhd/structures.js';
-import { mapImage, type ImageRange, type TemplateFacts } from './image-map.js';
+import { mapImage, rangeDraft, type ImageRange, type TemplateFacts } from './image-map.js';
 import type { Plan } from './plan.js';
 import { requireVhdSize } from './vhd-size.js';
-import { SegmentList, type PlanEntry, type SegmentDraft, type Turn } from './segment-list.js';
-
-function draft(range: ImageRange): SegmentDraft {
-  const content =
-    range.payloadOffset === undefined
-      ? ({ kind: 'template', imageOffset: range.offset } as const)
-      : ({ kind: 'payload', payloadOffset: range.payloadOffset } as const);
-  return { name: range.name, length: range.length, content };
-}
+import { SegmentList, type PlanEntry, type Turn } from './segment-list.js';
 
 /** The superblock, and every backup of it, is the seal of a raw image. */
 function turnOf(range: ImageRange): Turn {
@@ -26,7 +18,7 @@ function turnOf(range: ImageRange): Turn {
 export function announceRawPayload(payload: readonly ImageRange[]): readonly PlanEntry[] {
   return payload.flatMap((range) => {
     const list = new SegmentList(range.offset, range.payloadOffset);
-    list.append('payload', [draft(range)]);
+    list.append('payload', [rangeDraft(range, range.offset)]);
     return list.entries;
   });
 }
@@ -39,7 +31,7 @@ function appendImage(list: SegmentList, facts: TemplateFacts): void {
   };
   for (const range of mapImage(facts)) {
     fillTo(range.offset);
-    list.append(turnOf(range), [draft(range)]);
+    list.append(turnOf(range), [rangeDraft(range, range.offset)]);
   }
   fillTo(facts.virtualSize);
 }

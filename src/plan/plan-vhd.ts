@@ -10,7 +10,7 @@ import {
   tableBytes,
   type VhdIdentity,
 } from '../vhd/structures.js';
-import { mapImage, payloadInOrder, type ImageRange, type TemplateFacts } from './image-map.js';
+import { mapImage, payloadInOrder, rangeDraft, type ImageRange, type TemplateFacts } from './image-map.js';
 import type { Plan } from './plan.js';
 import { requireVhdSize } from './vhd-size.js';
 import { SegmentList, type PlanEntry, type SegmentDraft, type Turn } from './segment-list.js';
@@ -66,11 +66,7 @@ function blockDraft(block: BlockRun): SegmentDraft[] {
   };
   for (const part of block.parts) {
     fillTo(part.offset);
-    const content =
-      part.payloadOffset === undefined
-        ? ({ kind: 'template', imageOffset: block.number * VHD_BLOCK_BYTES + part.offset } as const)
-        : ({ kind: 'payload', payloadOffset: part.payloadOffset } as const);
-    drafts.push({ name: part.name, length: part.length, content });
+    drafts.push(rangeDraft(part, block.number * VHD_BLOCK_BYTES + part.offset));
     at += part.length;
   }
   fillTo(VHD_BLOCK_BYTES);

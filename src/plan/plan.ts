@@ -1,6 +1,12 @@
 import { isDeepStrictEqual } from 'node:util';
 import { invariant } from '../errors.js';
-import { expandEntry, payloadStride, type PlanEntry, type PlanSegments } from './segment-list.js';
+import {
+  expandEntry,
+  payloadStride,
+  type PlanEntry,
+  type PlanSegments,
+  type SegmentDraft,
+} from './segment-list.js';
 
 export const IMAGE_FORMATS = ['raw', 'vhd', 'vhd-fixed'] as const;
 
@@ -29,17 +35,22 @@ function covers(announced: PlanEntry, entry: PlanEntry): boolean {
   return samePlace && announced.count >= entry.count && isDeepStrictEqual(announced.parts, entry.parts);
 }
 
-/** The parts of an entry that are not payload, as entries of their own at their places. */
-function withoutPayload(entry: PlanEntry): PlanEntry[] {
-  const { turn } = entry;
-  return [...expandEntry(entry)].flatMap(({ offset, ...part }) =>
-    part.content.kind === 'payload' ? [] : [{ turn, offset, count: 1, stride: part.length, parts: [part] }],
-  );
+/** The parts of a single entry, each as an entry of its own at its place. */
+function separateParts(entry: PlanEntry): PlanEntry[] {
+  invariant(entry.count === 1, 'only a single entry is taken apart');
+  let { offset } = entry;
+  return entry.parts.map((part) => {
+    const separate = { turn: entry.turn, offset, count: 1, stride: part.length, parts: [part] };
+    offset += part.length;
+    return separate;
+  });
 }
+
+const has = (entry: PlanEntry, wanted: (part: SegmentDraft) => boolean): boolean => entry.parts.some(wanted);
 
 /**
  * The order for an output that can seek, and whose payload was written already, where it was announced: the rest, and
- * after the verdict the seal. What stands between the payload and was announced for a longer one (the bitmap of the
+ * after the verdict the seal, whose last write is the superblock. What stands between the payload and was announced for a longer one (the bitmap of the
  * last block of a VHD) comes again, as it should be.
  *
  * @param announced where the payload went
@@ -49,14 +60,18 @@ export function emissionAfterPayload(plan: Plan, announced: readonly PlanEntry[]
   const placeOf = payloadPlaces(announced);
   const corrections = turn('payload').flatMap((entry) => {
     if (announced.some((candidate) => covers(candidate, entry))) return [];
-    invariant(entry.count === 1, 'only a single last block differs from what was announced');
     for (const { content, offset } of expandEntry(entry)) {
       const kept = content.kind !== 'payload' || placeOf(content.payloadOffset) === offset;
       invariant(kept, 'the payload stands in the plan where it was announced');
     }
-    return withoutPayload(entry);
+    return separateParts(entry).filter((part) => !has(part, ({ content }) => content.kind === 'payload'));
   });
-  return { body: [...corrections, ...turn('metadata')], seal: turn('seal') };
+  const seal = turn('seal').flatMap(separateParts);
+  const opens = (entry: PlanEntry): boolean => has(entry, ({ superblock }) => superblock === true);
+  return {
+    body: [...corrections, ...turn('metadata')],
+    seal: [...seal.filter((entry) => !opens(entry)), ...seal.filter(opens)],
+  };
 }
 
 /** Where a byte of the payload stands in an output with those entries. */

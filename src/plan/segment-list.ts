@@ -30,6 +30,8 @@ export interface SegmentDraft {
   readonly name: string;
   readonly length: number;
   readonly content: SegmentContent;
+  /** Holds the superblock or a backup of it: written last of all where the order is free. */
+  readonly superblock?: true;
 }
 
 /**

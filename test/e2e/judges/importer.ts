@@ -29,7 +29,12 @@ async function usesOfRaw(raw: string): Promise<Uses> {
     fsckOpens(raw) || BACKUP_SUPERBLOCKS.some((block) => fsckOpens(raw, '-b', String(block), '-B', '4096'));
   const mounts = await withKernelMount(raw, () => true).catch((error: Error) => {
     // That is what mount(8) says of something without a file system; anything else is no refusal by the kernel.
-    if (/wrong fs type|failed to setup loop device/.test(error.message)) return false;
+    if (
+      /wrong fs type|failed to setup loop device|can't read superblock|probably corrupted filesystem/.test(
+        error.message,
+      )
+    )
+      return false;
     throw error;
   });
   return { converts: true, opens, mounts };
