@@ -92,7 +92,7 @@ export async function pumpUpload(
 
 /** Keeps and verifies the whole upload first: it has no length, or nothing may be sent before the verdict. */
 export async function spoolUpload(job: Job, room: Room): Promise<SpooledUpload> {
-  const spool = new Spool(job.environment.temporaryFolder);
+  const spool = new Spool(job.options.spoolFolder ?? job.environment.temporaryFolder);
   job.cleanup.add(() => spool.close());
   const guard = await startGuard(job, room);
   await pumpUpload(job, job.source, guard, 'spool', (bytes, done) => {

@@ -65,6 +65,8 @@ export interface BuildOptions extends ImageOptions {
   readonly source: SourceOption;
   readonly sink: SinkOption;
   readonly verify: VerifyOption;
+  /** Where an upload is kept that must be spooled; default: the environment's temporary folder. */
+  readonly spoolFolder?: string | undefined;
   /** Report the SHA-256 of the upload. Costs about a third of the time. */
   readonly digest?: boolean | undefined;
   /** Called for every chunk, from the hot path: keep it short. What it throws stops the build. */

@@ -19,6 +19,7 @@ interface RawBuildOptions extends RawImageOptions {
   readonly allowSha256?: string;
   readonly allowWeakDigest?: boolean;
   readonly allowExpiredKey?: boolean;
+  readonly spoolDir?: string;
   readonly digest?: boolean;
   readonly json?: boolean;
   readonly quiet?: boolean;
@@ -103,6 +104,7 @@ async function build(upload: string, raw: RawBuildOptions, context: CommandConte
     source,
     sink,
     verify,
+    spoolFolder: raw.spoolDir,
     digest: raw.digest,
     signal: context.interrupts.signal,
     onProgress: bar && ((progress) => bar.report(progress)),
@@ -136,6 +138,7 @@ export function buildCommand(context: CommandContext): Command {
     .option('--allow-weak-digest', 'accept SHA-1 and RIPEMD-160 signatures')
     .option('--allow-expired-key', 'accept a signature of a key that has expired');
   return addImageOptions(command)
+    .option('--spool-dir <folder>', 'where an upload is kept that must be spooled; default: TMPDIR')
     .option('--digest', 'report the SHA-256 of the upload')
     .option('--json', 'print one result object (to stderr if the image goes to stdout)')
     .option('--quiet', 'print nothing but errors')
