@@ -3,6 +3,7 @@ import { promisify } from 'node:util';
 import { PatchVdiError } from '../errors.js';
 import { MIB } from '../units.js';
 import { BufferPool, type ChunkReceiver, type UploadSource } from './chunk.js';
+import { untilAborted } from './until-aborted.js';
 
 const readAsync = promisify(read);
 
@@ -59,7 +60,8 @@ export class FileSource implements UploadSource {
         abortSignal.throwIfAborted();
         if (byteCount === 0) return;
         const taken = buffer;
-        await receive({ bytes: taken.subarray(0, byteCount), release: () => pool.give(taken) });
+        const wait = receive({ bytes: taken.subarray(0, byteCount), release: () => pool.give(taken) });
+        if (wait !== undefined) await untilAborted(wait, abortSignal);
       }
     } finally {
       abortSignal.removeEventListener('abort', onAbort);

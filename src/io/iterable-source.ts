@@ -1,5 +1,6 @@
 import { PatchVdiError, isPatchVdiError } from '../errors.js';
 import type { ChunkReceiver, UploadSource } from './chunk.js';
+import { untilAborted } from './until-aborted.js';
 
 /** Chunks that may be on their way at the same time; their memory is the caller's. */
 const MAX_CHUNKS_UNDER_WAY = 16;
@@ -28,45 +29,47 @@ export class IterableSource implements UploadSource {
       underWay -= 1;
       wake?.();
     };
-    let onAbort: () => void = () => undefined;
-    const aborted = new Promise<never>((_, reject) => {
-      onAbort = () => reject(abortSignal.reason as Error);
-      abortSignal.addEventListener('abort', onAbort);
-    });
-    // It is only ever awaited in races; when nobody races, an abort is reported by the next step.
-    aborted.catch(() => undefined);
     let ended = false;
     try {
       for (;;) {
-        const next = await Promise.race([iterator.next(), aborted]);
+        const next = await untilAborted(this.#next(iterator), abortSignal);
         if (next.done === true) {
           ended = true;
           return;
         }
-        if (!(next.value instanceof Uint8Array)) {
-          throw new PatchVdiError('upload', 'the upload is not made of bytes', {
-            context: { path: this.name, found: typeof next.value, expected: 'Uint8Array chunks' },
-          });
-        }
         if (next.value.length === 0) continue;
         underWay += 1;
-        await Promise.race([receive({ bytes: next.value, release }), aborted]);
+        const wait = receive({ bytes: next.value, release });
+        if (wait !== undefined) await untilAborted(wait, abortSignal);
         while (underWay >= MAX_CHUNKS_UNDER_WAY) {
-          await Promise.race([new Promise<void>((resolve) => (wake = resolve)), aborted]);
+          await untilAborted(new Promise<void>((resolve) => (wake = resolve)), abortSignal);
         }
       }
+    } finally {
+      // Lets the source free itself; a source that never answers must not hold us.
+      if (!ended) void Promise.resolve(iterator.return?.()).catch(() => undefined);
+    }
+  }
+
+  /** Faults of the iterable are faults of the upload; those of the receiver are not. */
+  async #next(iterator: AsyncIterator<Uint8Array>): Promise<IteratorResult<Uint8Array>> {
+    let next: IteratorResult<Uint8Array>;
+    try {
+      next = await iterator.next();
     } catch (cause) {
-      if (isPatchVdiError(cause) || abortSignal.aborted) throw cause;
+      if (isPatchVdiError(cause)) throw cause;
       const found = cause instanceof Error ? cause.message : String(cause);
       throw new PatchVdiError('upload', 'the upload broke off', {
         context: { path: this.name, found },
         cause,
       });
-    } finally {
-      abortSignal.removeEventListener('abort', onAbort);
-      // Lets the source free itself; a source that never answers must not hold us.
-      if (!ended) void Promise.resolve(iterator.return?.()).catch(() => undefined);
     }
+    if (next.done !== true && !(next.value instanceof Uint8Array)) {
+      throw new PatchVdiError('upload', 'the upload is not made of bytes', {
+        context: { path: this.name, found: typeof next.value, expected: 'Uint8Array chunks' },
+      });
+    }
+    return next;
   }
 
   close(): void {

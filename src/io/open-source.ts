@@ -1,4 +1,4 @@
-import { constants, fstatSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs';
 import type { Stats } from 'node:fs';
 import { PatchVdiError, systemErrorCode } from '../errors.js';
 import type { UploadSource } from './chunk.js';
@@ -62,7 +62,12 @@ export function openPathSource(path: string, announced: number | undefined): Upl
   } catch (error) {
     throw cannotRead(path, error);
   }
-  return sourceOf(path, fd, fstatSync(fd), announced, false);
+  try {
+    return sourceOf(path, fd, fstatSync(fd), announced, false);
+  } catch (error) {
+    closeSync(fd);
+    throw error;
+  }
 }
 
 /**

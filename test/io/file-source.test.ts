@@ -1,0 +1,179 @@
+import { closeSync, fstatSync, openSync, readSync, truncateSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
+import type { Chunk } from '../../src/io/chunk.js';
+import { FileSource } from '../../src/io/file-source.js';
+import { MIB } from '../../src/units.js';
+import { temporaryFolder } from '../oracles/temporary-folder.js';
+import { payloadBytes } from '../plan/materialise.js';
+
+const never = new AbortController().signal;
+const reason = new Error('stop it');
+/** Five full reads and a bit, with only four buffers. */
+const upload = payloadBytes(0, 5 * MIB + 7);
+
+function openUpload(bytes: Uint8Array = upload): { path: string; fd: number } {
+  const path = join(temporaryFolder(), 'upload');
+  writeFileSync(path, bytes);
+  const fd = openSync(path, 'r');
+  onTestFinished(() => {
+    try {
+      closeSync(fd);
+    } catch {
+      // The source has closed it, as it should.
+    }
+  });
+  return { path, fd };
+}
+
+async function collect(source: FileSource): Promise<Buffer> {
+  const parts: Buffer[] = [];
+  await source.pump(({ bytes, release }) => {
+    parts.push(Buffer.from(bytes));
+    release();
+  }, never);
+  return Buffer.concat(parts);
+}
+
+const isOpen = (fd: number): boolean => {
+  try {
+    fstatSync(fd);
+    return true;
+  } catch {
+    return false;
+  }
+};
+
+describe('the bytes', () => {
+  test.each([
+    ['from the start', 0],
+    ['from the middle', 3 * MIB + 5],
+    ['from the end', upload.length],
+  ])('%s of the file to its end', async (_name, startOffset) => {
+    const { path, fd } = openUpload();
+    const source = new FileSource(path, fd, upload.length - startOffset, startOffset);
+    expect((await collect(source)).equals(upload.subarray(startOffset))).toBe(true);
+  });
+
+  test('from where a shared descriptor stands', async () => {
+    const { path, fd } = openUpload();
+    readSync(fd, Buffer.alloc(1000), 0, 1000, null);
+    expect((await collect(new FileSource(path, fd, undefined, null))).equals(upload.subarray(1000))).toBe(
+      true,
+    );
+  });
+
+  test('stay as they are until they are released: with all buffers held, the source waits', async () => {
+    const { path, fd } = openUpload();
+    const held: Chunk[] = [];
+    const pumping = new FileSource(path, fd, undefined, 0).pump((chunk) => void held.push(chunk), never);
+    await vi.waitFor(() => expect(held).toHaveLength(4));
+    let at = 0;
+    while (at < upload.length) {
+      await vi.waitFor(() => expect(held.length).toBeGreaterThan(0));
+      for (const { bytes, release } of held.splice(0)) {
+        expect(Buffer.from(bytes).equals(upload.subarray(at, at + bytes.length))).toBe(true);
+        at += bytes.length;
+        release();
+      }
+    }
+    await pumping;
+    expect(held).toEqual([]);
+  });
+
+  test('end where the file ends now, whatever its length was', async () => {
+    const { path, fd } = openUpload();
+    truncateSync(path, 1234);
+    expect(await collect(new FileSource(path, fd, upload.length, 0))).toHaveLength(1234);
+  });
+});
+
+describe('an abort', () => {
+  test('before the start: nothing is read', async () => {
+    const { path, fd } = openUpload();
+    const receive = vi.fn<() => void>();
+    const source = new FileSource(path, fd, undefined, 0);
+    await expect(source.pump(receive, AbortSignal.abort(reason))).rejects.toBe(reason);
+    expect(receive).not.toHaveBeenCalled();
+  });
+
+  test('between two chunks', async () => {
+    const { path, fd } = openUpload();
+    const stop = new AbortController();
+    const receive = vi.fn<(chunk: Chunk) => void>(({ release }) => {
+      release();
+      stop.abort(reason);
+    });
+    await expect(new FileSource(path, fd, undefined, 0).pump(receive, stop.signal)).rejects.toBe(reason);
+    expect(receive).toHaveBeenCalledTimes(1);
+  });
+
+  test('while all buffers are held', async () => {
+    const { path, fd } = openUpload();
+    const stop = new AbortController();
+    const held: Chunk[] = [];
+    const pumping = new FileSource(path, fd, undefined, 0).pump(
+      (chunk) => void held.push(chunk),
+      stop.signal,
+    );
+    await vi.waitFor(() => expect(held).toHaveLength(4));
+    stop.abort(reason);
+    await expect(pumping).rejects.toBe(reason);
+  });
+
+  test('while the receiver never answers', async () => {
+    const { path, fd } = openUpload();
+    const stop = new AbortController();
+    const receive = vi.fn<() => Promise<void>>(() => new Promise<void>(() => undefined));
+    const pumping = new FileSource(path, fd, undefined, 0).pump(receive, stop.signal);
+    await vi.waitFor(() => expect(receive).toHaveBeenCalledTimes(1));
+    stop.abort(reason);
+    await expect(pumping).rejects.toBe(reason);
+  });
+});
+
+describe('errors', () => {
+  test('of the receiver are those of the pump', async () => {
+    const { path, fd } = openUpload();
+    const fault = new Error('disk full');
+    const thrown = new FileSource(path, fd, undefined, 0).pump(() => {
+      throw fault;
+    }, never);
+    await expect(thrown).rejects.toBe(fault);
+    const rejected = new FileSource(path, fd, undefined, 0).pump(() => Promise.reject(fault), never);
+    await expect(rejected).rejects.toBe(fault);
+  });
+
+  test('of reading are of kind upload, and name the file', async () => {
+    const folder = temporaryFolder();
+    const fd = openSync(folder, 'r');
+    const source = new FileSource('the upload', fd, undefined, 0);
+    await expect(source.pump(() => undefined, never)).rejects.toMatchObject({
+      kind: 'upload',
+      message: 'the upload could not be read',
+      context: { path: 'the upload', found: expect.stringContaining('EISDIR') as unknown },
+    });
+    source.close();
+  });
+});
+
+describe('the descriptor', () => {
+  test('is closed with the source that owns it, once', async () => {
+    const { path, fd } = openUpload();
+    const source = new FileSource(path, fd, undefined, 0);
+    await collect(source);
+    expect(isOpen(fd)).toBe(true);
+    source.close();
+    source.close();
+    await vi.waitFor(() => expect(isOpen(fd)).toBe(false));
+  });
+
+  test("stays open when it is somebody else's", async () => {
+    const { path, fd } = openUpload();
+    const source = new FileSource(path, fd, undefined, 0, false);
+    await collect(source);
+    source.close();
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(isOpen(fd)).toBe(true);
+  });
+});
