@@ -8,7 +8,7 @@ import {
   writeSync,
   type Stats,
 } from 'node:fs';
-import { link, open, rename, unlink } from 'node:fs/promises';
+import { link, open, rename, unlink, type FileHandle } from 'node:fs/promises';
 import { fsync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { promisify } from 'node:util';
@@ -171,15 +171,20 @@ export class FileSink implements Sink {
   }
 
   async #syncFolder(): Promise<void> {
-    const folder = await open(dirname(this.#path), 'r');
+    let folder: FileHandle | undefined;
     try {
+      folder = await open(dirname(this.#path), 'r');
       await folder.sync();
     } catch (cause) {
-      // Some file systems cannot sync a folder; the file itself is complete and stored.
-      if (!['EINVAL', 'ENOTSUP', 'EBADF'].includes(systemErrorCode(cause) ?? ''))
-        throw writeFailure(this.name, 0, cause);
+      // Some folders may be written to but not opened, some file systems cannot sync one; the file itself is stored.
+      if (['EACCES', 'EPERM', 'EINVAL', 'ENOTSUP', 'EBADF'].includes(systemErrorCode(cause) ?? '')) return;
+      throw new PatchVdiError('sink', 'the folder of the output could not be stored', {
+        context: { operation: 'store the folder', path: this.name, found: String(cause) },
+        leftBehind: 'the image, complete; its name may be lost if this machine stops now',
+        cause,
+      });
     } finally {
-      await folder.close();
+      await folder?.close();
     }
   }
 
