@@ -5,7 +5,7 @@ import { doctorCommand } from './command-doctor.js';
 import { planCommand } from './command-plan.js';
 import { exitCodeFor } from './exit-codes.js';
 import { watchInterrupts, type Interrupts } from './interrupts.js';
-import { reportError } from './report-error.js';
+import { errorObject, reportError } from './report-error.js';
 import { columnsOf, jsonText, visibleLines } from './text.js';
 import { packageVersion } from './version.js';
 
@@ -19,8 +19,21 @@ export interface CommandContext {
   exitWith(error: PatchVdiError): void;
 }
 
-function makeContext(interrupts: Interrupts) {
-  let json: 'stdout' | 'stderr' | undefined;
+/**
+ * Where the one JSON object goes when the command line cannot be parsed: standard output, unless an image was to go
+ * there.
+ */
+function jsonStreamOf(argv: readonly string[]): 'stdout' | 'stderr' | undefined {
+  if (!argv.includes('--json')) return undefined;
+  const namesOutput = argv.some((word, index) => {
+    if (word === '-o' || word === '--output') return argv[index + 1] !== '-';
+    return /^(-o|--output=)./.test(word);
+  });
+  return argv[2] === 'build' && !namesOutput ? 'stderr' : 'stdout';
+}
+
+function makeContext(interrupts: Interrupts, argv: readonly string[]) {
+  let json = jsonStreamOf(argv);
   let exitCode = 0;
   const context: CommandContext = {
     interrupts,
@@ -37,7 +50,7 @@ function makeContext(interrupts: Interrupts) {
   return { context, wantsJson: () => json !== undefined, exitCode: () => exitCode };
 }
 
-function makeProgram(context: CommandContext): Command {
+function makeProgram(context: CommandContext, printErrors: boolean): Command {
   const program = new Command('patch-vdi')
     .description('Builds XenServer / XCP-ng patch disks: a signed upload becomes a sealed disk image.')
     .version(packageVersion())
@@ -49,14 +62,21 @@ function makeProgram(context: CommandContext): Command {
     command
       .exitOverride()
       .configureHelp({ helpWidth: columnsOf(process.stdout) })
-      .configureOutput({ outputError: (text, write) => write(visibleLines(text)) });
+      .configureOutput({
+        outputError(text, write) {
+          if (printErrors) write(visibleLines(text, columnsOf(process.stderr)));
+        },
+      });
   }
   return program;
 }
 
-/** commander has printed its message already; what is left is the exit code: 0 for --help, 2 for a wrong option. */
-function commanderExitCode(error: CommanderError): number {
-  return error.exitCode === 0 ? 0 : exitCodeFor('usage', undefined);
+/** commander prints help and its own messages; what is left is JSON, and the exit code: 0 for --help, else 2. */
+function finishCommander(error: CommanderError, printJson: ((object: object) => void) | undefined): number {
+  if (error.exitCode === 0) return 0;
+  const exitCode = exitCodeFor('usage', undefined);
+  printJson?.(errorObject(new PatchVdiError('usage', error.message.replace(/^error: /, '')), exitCode));
+  return exitCode;
 }
 
 /**
@@ -67,12 +87,14 @@ function commanderExitCode(error: CommanderError): number {
  */
 export async function runProgram(argv: readonly string[]): Promise<number> {
   const interrupts = watchInterrupts();
-  const { context, wantsJson, exitCode } = makeContext(interrupts);
+  const { context, wantsJson, exitCode } = makeContext(interrupts, argv);
   try {
-    await makeProgram(context).parseAsync(argv);
+    await makeProgram(context, !wantsJson()).parseAsync(argv);
     return exitCode();
   } catch (thrown) {
-    if (thrown instanceof CommanderError) return commanderExitCode(thrown);
+    if (thrown instanceof CommanderError) {
+      return finishCommander(thrown, wantsJson() ? (object) => context.printJson(object) : undefined);
+    }
     const report = reportError(thrown, interrupts.stoppedBy, columnsOf(process.stderr));
     if (wantsJson()) context.printJson(report.object);
     else process.stderr.write(`${report.lines.join('\n')}\n`);

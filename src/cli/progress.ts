@@ -41,7 +41,8 @@ export async function startProgressBar(): Promise<ProgressBar> {
   const { default: cliProgress } = await import('cli-progress');
   const bar = new cliProgress.SingleBar({
     format: '{phase} [{bar}] {percentage}%  {amount}  {rate}  {left}',
-    barsize: 20,
+    // The longest texts, `1023.9 MiB / 1023.9 MiB  1023.9 MiB/s  9:59:59`, leave this much of 80 columns.
+    barsize: 14,
     barCompleteChar: '#',
     barIncompleteChar: '-',
     hideCursor: true,

@@ -15,11 +15,11 @@ export function visible(text: string, maximumCharacters = 2000): string {
   return printable(text, maximumCharacters).replaceAll('\\\\', '\\');
 }
 
-/** The same for a text of several lines. */
-export function visibleLines(text: string): string {
+/** The same for a text of several lines, wrapped. */
+export function visibleLines(text: string, columns: number): string {
   return text
     .split('\n')
-    .map((line) => visible(line))
+    .flatMap((line) => wrapWords(visible(line), columns))
     .join('\n');
 }
 

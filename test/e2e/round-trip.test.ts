@@ -5,7 +5,7 @@ import { requireTool } from '../oracles/require-tool.js';
 import { expectPatchDisk, requireImageJudges } from './judges/patch-disk.js';
 import { difference, differingOffsets } from './judges/same-bytes.js';
 import { MIB, uploadBytes } from './uploads.js';
-import { ACCESSES, buildIn, FIXED, FORMATS } from './ways-to-build.js';
+import { ACCESSES, ALL_FORMATS, buildIn, FIXED } from './ways-to-build.js';
 import { workspace } from './workspace.js';
 
 /** Upload sizes and, by hand from "four times, at least 16 MiB, whole 2 MiB", the sizes of their disks. */
@@ -23,7 +23,7 @@ const SIZES = [
 ] as const;
 
 const CASES = SIZES.flatMap(([size, virtualSize]) =>
-  FORMATS.map((format) => [size, format, virtualSize] as const),
+  ALL_FORMATS.map((format) => [size, format, virtualSize] as const),
 );
 
 test.for(CASES)('an upload of %i bytes is what every judge finds in its %s image', async (row, context) => {
@@ -35,18 +35,24 @@ test.for(CASES)('an upload of %i bytes is what every judge finds in its %s image
   await expectPatchDisk(image, format, upload, virtualSize);
 });
 
-test.for(CASES)('an upload of %i bytes gives the same %s image in all nine ways', async ([size, format]) => {
-  const work = workspace();
-  const upload = work.input('upload', uploadBytes(size));
-  const first = await buildIn(work, upload, format, ['file', 'file']);
-  for (const source of ACCESSES) {
-    for (const sink of ACCESSES) {
-      if (source === 'file' && sink === 'file') continue;
-      const other = await buildIn(work, upload, format, [source, sink]);
-      expect(difference(other, first), basename(other)).toBeUndefined();
+/** A fixed VHD goes the ways of a raw image, with a footer behind it: two sizes will do. */
+const COMPARED = CASES.filter(([size, format]) => format !== 'vhd-fixed' || size % (2 * MIB) === 1);
+
+test.for(COMPARED)(
+  'an upload of %i bytes gives the same %s image in all nine ways',
+  async ([size, format]) => {
+    const work = workspace();
+    const upload = work.input('upload', uploadBytes(size));
+    const first = await buildIn(work, upload, format, ['file', 'file']);
+    for (const source of ACCESSES) {
+      for (const sink of ACCESSES) {
+        if (source === 'file' && sink === 'file') continue;
+        const other = await buildIn(work, upload, format, [source, sink]);
+        expect(difference(other, first), basename(other)).toBeUndefined();
+      }
     }
-  }
-});
+  },
+);
 
 /**
  * The two formats seed their file systems' directory hash differently (design, decision 6: the format is part of the
@@ -58,17 +64,18 @@ const MAY_DIFFER = [
   ...Array.from({ length: 4 }, (_, index) => 1024 + 0x3fc + index),
 ];
 
-test.for([1, 4097, 5 * MIB + 3])(
-  'an upload of %i bytes: qemu-img converts the VHD into the raw image',
-  async (size, context) => {
-    requireTool(context, 'qemu-img', 'cmp');
-    const work = workspace();
-    const upload = work.input('upload', uploadBytes(size));
-    const args = [...FIXED, '--uuid', '6ba7b810-9dad-41d1-80b4-00c04fd430c8'];
-    const raw = await buildIn(work, upload, 'raw', ['file', 'file'], args);
-    const vhd = await buildIn(work, upload, 'vhd', ['file', 'pipe'], args);
-    convertToRaw(vhd, `${vhd}.raw`);
-    const differing = differingOffsets(`${vhd}.raw`, raw);
-    expect(differing.filter((offset) => !MAY_DIFFER.includes(offset))).toEqual([]);
-  },
-);
+test.for(
+  [1, 4097, 5 * MIB + 3].flatMap((size) =>
+    (['vhd', 'vhd-fixed'] as const).map((format) => [size, format] as const),
+  ),
+)('an upload of %i bytes: qemu-img converts the %s into the raw image', async ([size, format], context) => {
+  requireTool(context, 'qemu-img', 'cmp');
+  const work = workspace();
+  const upload = work.input('upload', uploadBytes(size));
+  const args = [...FIXED, '--uuid', '6ba7b810-9dad-41d1-80b4-00c04fd430c8'];
+  const raw = await buildIn(work, upload, 'raw', ['file', 'file'], args);
+  const vhd = await buildIn(work, upload, format, ['file', 'pipe'], args);
+  convertToRaw(vhd, `${vhd}.raw`);
+  const differing = differingOffsets(`${vhd}.raw`, raw);
+  expect(differing.filter((offset) => !MAY_DIFFER.includes(offset))).toEqual([]);
+});

@@ -1,9 +1,11 @@
 import { statSync } from 'node:fs';
 import { mustBuild, type RunOptions, type Way } from './cli.js';
-import type { ImageFormat } from './judges/importer.js';
 import type { Workspace } from './workspace.js';
 
-export const FORMATS: readonly ImageFormat[] = ['raw', 'vhd'];
+/** Those of tests of faults: what a fixed VHD does is what a raw image does. */
+export const FORMATS = ['raw', 'vhd'] as const;
+export const ALL_FORMATS = ['raw', 'vhd', 'vhd-fixed'] as const;
+export type BuildFormat = (typeof ALL_FORMATS)[number];
 
 /** By name, or through a pipe or redirection. */
 export type Access = 'file' | Way;
@@ -16,13 +18,13 @@ export const FIXED: readonly string[] = ['--allow-unsigned', '--source-date-epoc
 export async function buildIn(
   work: Workspace,
   upload: string,
-  format: ImageFormat,
+  format: BuildFormat,
   [source, sink]: readonly [Access, Access],
   args: readonly string[] = FIXED,
 ): Promise<string> {
   const image = work.output(`${source}-${sink}.${format}`);
   const length = source === 'pipe' ? ['--content-length', String(statSync(upload).size)] : [];
-  const output = sink === 'file' ? ['-o', image] : ['--format', format];
+  const output = ['--format', format, ...(sink === 'file' ? ['-o', image] : [])];
   const options: RunOptions = {
     ...(source === 'file' ? {} : { stdin: { path: upload, through: source } }),
     ...(sink === 'file' ? {} : { stdout: { path: image, through: sink } }),

@@ -6,7 +6,6 @@ import { clean } from '../../oracles/e2fsck.js';
 import { withKernelMount } from '../../oracles/kernel-mount.js';
 import { convertToRaw, info } from '../../oracles/qemu-img.js';
 import { requireRoot, requireTool, type Skippable } from '../../oracles/require-tool.js';
-import type { ImageFormat } from './importer.js';
 import { difference } from './same-bytes.js';
 
 /** Call it first: whether all judges of images are there. */
@@ -38,7 +37,7 @@ async function expectPatchDiskRaw(raw: string, upload: string, virtualSize: numb
 /** Every judge looks at an image; a VHD is converted by qemu-img first. Leaves files beside the image. */
 export async function expectPatchDisk(
   image: string,
-  format: ImageFormat,
+  format: 'raw' | 'vhd' | 'vhd-fixed',
   upload: string,
   virtualSize: number,
 ): Promise<void> {
