@@ -78,6 +78,21 @@ describe('decode', () => {
   });
 });
 
+test('number reads one field as decode does, wherever the structure starts', () => {
+  const bytes = Uint8Array.from({ length: 40 }, (_, index) => 0x81 + index);
+  const view = new DataView(bytes.buffer);
+  for (const [table, base] of [
+    [sample, 0],
+    [sample, 7],
+    [littleSample, 3],
+  ] as const) {
+    const decoded = table.decode(bytes, base);
+    for (const name of ['small', 'medium', 'large'] as const) {
+      expect(table.number(view, base, name)).toBe(decoded[name]);
+    }
+  }
+});
+
 describe('encode', () => {
   test('leaves zero what is not given', () => {
     expect(littleSample.encode({ medium: 0xabcd })).toEqual(

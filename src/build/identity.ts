@@ -58,7 +58,9 @@ function checkUuid(option: string, text: string | undefined): string | undefined
 
 function checkLabel(label: string): string {
   const bytes = Buffer.byteLength(label, 'utf8');
-  if (bytes <= MAX_LABEL_BYTES && !/\p{Cc}/u.test(label)) return label;
+  // Half a surrogate pair has no bytes of its own.
+  const isWellFormed = Buffer.from(label, 'utf8').toString('utf8') === label;
+  if (bytes <= MAX_LABEL_BYTES && isWellFormed && !/\p{Cc}/u.test(label)) return label;
   throw new PatchVdiError('usage', 'the label cannot be used', {
     context: {
       found: `${bytes} bytes: ${JSON.stringify(label)}`,

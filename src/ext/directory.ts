@@ -37,7 +37,7 @@ function decodeBlock(block: Uint8Array, blockOffset: number): DirectoryEntry[] {
       const name = block.subarray(at + directoryEntryHead.sizeBytes, at + needed);
       entries.push({
         inodeNumber: head.inode,
-        name: new TextDecoder().decode(name),
+        name: new TextDecoder('utf-8', { ignoreBOM: true }).decode(name),
         fileType: head.file_type,
       });
     }

@@ -135,7 +135,10 @@ export function decodeSuperblock(buffer: Uint8Array): Superblock {
     descriptorBytes,
     hasMetadataChecksums,
     uuid: new Uint8Array(raw.s_uuid),
-    label: new TextDecoder().decode(raw.s_volume_name.subarray(0, labelEnd === -1 ? 16 : labelEnd)),
+    // Our read-back compares it with what was asked for, so a byte order mark must not get lost.
+    label: new TextDecoder('utf-8', { ignoreBOM: true }).decode(
+      raw.s_volume_name.subarray(0, labelEnd === -1 ? 16 : labelEnd),
+    ),
   };
 }
 

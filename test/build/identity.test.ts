@@ -104,6 +104,7 @@ describe('what may be asked for', () => {
     ['a label of 17 bytes', { label: 'seventeen bytes !' }, '17 bytes: "seventeen bytes !"'],
     ['a label of 9 letters but 17 bytes', { label: 'ääääääääx' }, '17 bytes: "ääääääääx"'],
     ['a label with a control character', { label: 'a\u001b[2J' }, String.raw`5 bytes: "a\u001b[2J"`],
+    ['a label with half a character', { label: 'a\uD800' }, String.raw`4 bytes: "a\ud800"`],
     ['a label with a NUL', { label: 'a\0b' }, String.raw`3 bytes: "a\u0000b"`],
     ['the epoch 0, which e2fsprogs take for "now"', { sourceDateEpoch: 0 }, '0'],
     ['a second before 1970', { sourceDateEpoch: -1 }, '-1'],

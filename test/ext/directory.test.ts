@@ -48,6 +48,7 @@ describe('the entries of the root are those that debugfs lists', () => {
   test.each([
     ['the shortest and the longest name', ['write /dev/null a', `write /dev/null ${'n'.repeat(255)}`]],
     ['a name in UTF-8', ['write /dev/null Größe-補丁']],
+    ['a name that begins with a byte order mark', ['write /dev/null \uFEFFname']],
     ['a file that was removed', ['write /dev/null first', 'write /dev/null second', 'rm first']],
     ['a folder, a link and a device', ['mkdir sub', 'symlink link /etc', 'mknod pipe p']],
     [

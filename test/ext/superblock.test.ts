@@ -55,6 +55,7 @@ describe('what dumpe2fs says is what we decode', () => {
     ['blocks of 2 KiB', 64 * MIB, ['-b', '2048']],
     ['more groups, a label of 16 bytes', GIB, ['-L', 'sixteen bytes ok']],
     ['a label in UTF-8', 16 * MIB, ['-L', 'Größe']],
+    ['a label that begins with a byte order mark', 16 * MIB, ['-L', '\uFEFFmark']],
     ['inodes of 128 bytes', 16 * MIB, ['-O', 'none,filetype,sparse_super', '-I', '128']],
     ['descriptors of 32 bytes', GIB, ['-O', 'none,filetype,extent,sparse_super']],
   ] as const)('%s', ([, sizeBytes, options]) => {

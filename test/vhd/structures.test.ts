@@ -7,6 +7,7 @@ import {
   checksumOf,
   encodeDynamicFooter,
   encodeDynamicHeader,
+  encodeFixedFooter,
   tableBytes,
   tableEntries,
 } from '../../src/vhd/structures.js';
@@ -85,6 +86,17 @@ describe('the footer of a dynamic disk of 1 GiB', () => {
   test('is never made without a unique id', () => {
     expect(() => encodeDynamicFooter(GIB, { uniqueId: new Uint8Array(16), createdSeconds })).toThrow(/null/);
   });
+});
+
+test('the footer of a fixed disk differs in type, in the offset that leads nowhere, and in the checksum', () => {
+  const dynamic = encodeDynamicFooter(GIB, { uniqueId, createdSeconds });
+  const fixed = encodeFixedFooter(GIB, { uniqueId, createdSeconds });
+  const hex = (name: string): string => fieldHex(FOOTER_FIELDS, fixed, name);
+  expect(hex('Data Offset')).toBe('ffffffffffffffff');
+  expect(hex('Disk Type')).toBe('00000002');
+  expect(hex('Checksum')).toBe(specifiedChecksum(FOOTER_FIELDS, fixed));
+  const differing = FOOTER_FIELDS.filter(({ name }) => hex(name) !== fieldHex(FOOTER_FIELDS, dynamic, name));
+  expect(differing.map(({ name }) => name)).toEqual(['Data Offset', 'Disk Type', 'Checksum']);
 });
 
 describe('the header of a dynamic disk of 1 GiB', () => {

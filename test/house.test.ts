@@ -1,0 +1,183 @@
+import { readFileSync, readdirSync } from 'node:fs';
+import { join, sep } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { houseFaults, importsOf, type SourceFile } from './oracles/house-rules.js';
+
+const SRC = join(import.meta.dirname, '../src');
+
+function sourceFiles(): SourceFile[] {
+  return readdirSync(SRC, { recursive: true, encoding: 'utf8' })
+    .filter((path) => path.endsWith('.ts'))
+    .map((path) => ({ path: path.replaceAll(sep, '/'), text: readFileSync(join(SRC, path), 'utf8') }));
+}
+
+describe('the house', () => {
+  test('keeps its rules', () => {
+    expect(houseFaults(sourceFiles())).toEqual([]);
+  });
+
+  test('was really looked at: its files have imports of each kind', () => {
+    const files = sourceFiles();
+    const imports = new Set(files.flatMap(({ text }) => importsOf(text)));
+    expect(files.length).toBeGreaterThan(50);
+    expect([...imports]).toEqual(
+      expect.arrayContaining(['execa', 'commander', 'node:fs', '../errors.js', './build/build-image.js']),
+    );
+  });
+
+  test('has nothing but TypeScript in it', () => {
+    const others = readdirSync(SRC, { recursive: true, withFileTypes: true }).filter(
+      (entry) => entry.isFile() && !entry.name.endsWith('.ts'),
+    );
+    expect(others.map(({ name }) => name)).toEqual([]);
+  });
+});
+
+describe('the checker finds', () => {
+  const longText = (top: string): string => `${top}${'export const x = 1;\n'.repeat(301)}`;
+
+  test.each<[string, string, string, string]>([
+    [
+      'an import upwards',
+      'ext/a.ts',
+      `import { x } from '../plan/plan.js';`,
+      'imports upwards or sideways, from plan',
+    ],
+    [
+      'one of a type',
+      'tools/a.ts',
+      `import type { X } from '../io/sink.js';`,
+      'imports upwards or sideways, from io',
+    ],
+    [
+      'one across a floor',
+      'plan/a.ts',
+      `import { x } from '../signature/policy.js';`,
+      'imports upwards or sideways, from signature',
+    ],
+    [
+      'one across the other way',
+      'vhd/a.ts',
+      `import { x } from '../ext/layout.js';`,
+      'imports upwards or sideways, from ext',
+    ],
+    [
+      'a re-export upwards',
+      'build/a.ts',
+      `export { x } from '../cli/program.js';`,
+      'imports upwards or sideways, from cli',
+    ],
+    [
+      'a dynamic one',
+      'io/a.ts',
+      `const x = await import('../build/template.js');`,
+      'imports upwards or sideways, from build',
+    ],
+    [
+      'one of a type in a type',
+      'io/a.ts',
+      `type X = typeof import('../cli/text.js');`,
+      'imports upwards or sideways, from cli',
+    ],
+    [
+      'one over several lines',
+      'tools/a.ts',
+      `import {\n  a,\n  b,\n} from\n  '../io/sink.js';`,
+      'imports upwards or sideways, from io',
+    ],
+    [
+      'one of the top door',
+      'cli/a.ts',
+      `import { x } from '../index.js';`,
+      'imports upwards or sideways, from index.ts',
+    ],
+    [
+      'one on the ground floor',
+      'errors.ts',
+      `import { KIB } from './units.js';`,
+      'imports upwards or sideways, from units.ts',
+    ],
+    [
+      'a room that is not there',
+      'io/a.ts',
+      `import { x } from '../helpers/x.js';`,
+      'imports from "helpers", which is no room of the house',
+    ],
+    ['a file in no room', 'helpers/a.ts', '', 'is in no room of the house'],
+    [
+      'execa outside tools',
+      'io/a.ts',
+      `import { execa } from 'execa';`,
+      'imports execa, which only tools may',
+    ],
+    [
+      'child_process outside tools',
+      'cli/a.ts',
+      `import { spawn } from "node:child_process";`,
+      'imports node:child_process, which only tools may',
+    ],
+    [
+      'a file system in plan',
+      'plan/a.ts',
+      `import { openSync } from 'node:fs';`,
+      'imports node:fs: plan is pure',
+    ],
+    [
+      'a stream in plan',
+      'plan/a.ts',
+      `import { Readable } from 'node:stream';`,
+      'imports node:stream: plan is pure',
+    ],
+    ['a clock in plan', 'plan/a.ts', 'const now = Date.now();', 'looks at a clock: plan is pure'],
+    [
+      'another clock in plan',
+      'plan/a.ts',
+      'const now = performance.now();',
+      'looks at a clock: plan is pure',
+    ],
+    [
+      'the environment outside cli',
+      'io/a.ts',
+      `const x = process.env['HOME'];`,
+      'reads argv or the environment, which only cli may',
+    ],
+    [
+      'argv outside cli',
+      'build/a.ts',
+      'const [x] = process.argv;',
+      'reads argv or the environment, which only cli may',
+    ],
+    ['an exit outside cli', 'build/a.ts', 'process.exit(1);', 'decides an exit code, which only cli may'],
+    ['a default export', 'io/a.ts', 'export default function x() {}', 'has a default export'],
+    ['a default export by name', 'io/a.ts', 'export { x as default };', 'has a default export'],
+    [
+      'a long file without a reason',
+      'io/a.ts',
+      longText(''),
+      'has more than 300 lines and no reason at its top',
+    ],
+  ])('%s', (_name, path, text, fault) => {
+    expect(houseFaults([{ path, text }])).toEqual([`${path}: ${fault}`]);
+  });
+
+  test.each<[string, string, string]>([
+    [
+      'an import downwards',
+      'plan/a.ts',
+      `import { x } from '../vhd/layout.js';\nimport { y } from '../errors.js';`,
+    ],
+    ['one within a room', 'plan/a.ts', `import { x } from './plan.js';`],
+    ['execa in tools', 'tools/a.ts', `const { execa } = await import('execa');`],
+    ['the environment in cli', 'cli/a.ts', `const x = process.env['HOME'];`],
+    [
+      'what only comments say',
+      'plan/a.ts',
+      `// import { x } from '../cli/a.js'\n/* process.env, Date.now() */`,
+    ],
+    ['a URL in a string', 'io/a.ts', `const x = 'https://example.org'; // no process.env here`],
+    ['a long file with its reason', 'io/a.ts', longText('/* One table, best read as a whole. */\n')],
+    ['a file of 300 lines', 'io/a.ts', 'export const x = 1;\n'.repeat(300)],
+  ])('nothing wrong with %s', (_name, path, text) => {
+    expect(houseFaults([{ path, text }])).toEqual([]);
+  });
+});
