@@ -1,12 +1,17 @@
 import { PatchVdiError } from '../errors.js';
-import { STOP_SIGNALS, type StopSignal } from './exit-codes.js';
+import { EXIT_DEFECT, STOP_SIGNALS, type StopSignal } from './exit-codes.js';
 
 /** Turns the signals that stop a program into an AbortSignal. */
 export interface Interrupts {
   readonly signal: AbortSignal;
   /** The first signal that came. */
   readonly stoppedBy: StopSignal | undefined;
+  /** The first error that nobody has caught: the build is stopped and cleans up, then this is to be reported. */
+  readonly defect: Error | undefined;
 }
+
+/** How long a build may take to clean up after an error that nobody has caught. */
+const LAST_RESORT_MILLISECONDS = 10_000;
 
 /** The first signal stops the build and lets it clean up; a second one ends the process at once. */
 export function watchInterrupts(): Interrupts {
@@ -19,7 +24,17 @@ export function watchInterrupts(): Interrupts {
       controller.abort(new PatchVdiError('interrupted', `stopped by ${name}`));
     });
   }
+  let defect: Error | undefined;
+  process.on('uncaughtException', (error) => {
+    if (defect !== undefined) return;
+    defect = error;
+    controller.abort(error);
+    setTimeout(() => process.exit(EXIT_DEFECT), LAST_RESORT_MILLISECONDS).unref();
+  });
   return {
+    get defect() {
+      return defect;
+    },
     signal: controller.signal,
     get stoppedBy() {
       return stoppedBy;

@@ -90,12 +90,13 @@ export async function runProgram(argv: readonly string[]): Promise<number> {
   const { context, wantsJson, exitCode } = makeContext(interrupts, argv);
   try {
     await makeProgram(context, !wantsJson()).parseAsync(argv);
+    if (interrupts.defect !== undefined) throw interrupts.defect;
     return exitCode();
   } catch (thrown) {
     if (thrown instanceof CommanderError) {
       return finishCommander(thrown, wantsJson() ? (object) => context.printJson(object) : undefined);
     }
-    const report = reportError(thrown, interrupts.stoppedBy, columnsOf(process.stderr));
+    const report = reportError(interrupts.defect ?? thrown, interrupts.stoppedBy, columnsOf(process.stderr));
     if (wantsJson()) context.printJson(report.object);
     else process.stderr.write(`${report.lines.join('\n')}\n`);
     return report.exitCode;

@@ -41,7 +41,10 @@ describe('a user id with control characters', () => {
     expect(JSON.parse(stdout)).toMatchObject({ ok: true });
   });
 
-  test.for([[], ['--json']])('in an error, %j', async (args) => {
+  test.for([
+    ['an error', []],
+    ['an error in JSON', ['--json']],
+  ] as const)('in %s', async ([, args]) => {
     const bad = flip(upload, upload.indexOf(CONTENT));
     const { exitCode, stdout, stderr } = await build(workspace(), bad, ...args);
     expect(exitCode).toBe(3);
@@ -61,7 +64,10 @@ describe('a user id with control characters', () => {
 });
 
 describe('a file name with control characters', () => {
-  test.for([[], ['--json']])('in an error, %j', async (args) => {
+  test.for([
+    ['an error', []],
+    ['an error in JSON', ['--json']],
+  ] as const)('in %s', async ([, args]) => {
     const work = workspace();
     const path = `${work.folder}/missing-${EVIL}`;
     const { exitCode, stdout, stderr } = await runCli(work, [

@@ -74,7 +74,7 @@ test('standard output is /dev/full', async () => {
   }
 });
 
-test.for([4 * KIB, 64 * KIB])('a TMPDIR with room for %i bytes', async (size) => {
+test.for([4 * KIB, 16 * KIB])('a TMPDIR with room for %i bytes', async (size) => {
   const work = workspace();
   const upload = writeUpload(`${work.folder}/upload`, 12 * MIB);
   await withSmallDisk(size, async (folder) => {

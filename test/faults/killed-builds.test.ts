@@ -51,46 +51,37 @@ test.for(FORMATS)(
   },
 );
 
-test.for([[], ['--force']])(
-  'of two builds of one name %j at the same time, both are whole, and without --force one wins',
-  async (force, context) => {
-    requireImageJudges(context);
-    const [one, two] = [workspace(), workspace()];
-    const image = one.output('x.raw');
-    const uploads = [uploadBytes(3 * MIB, 1), uploadBytes(3 * MIB, 2)];
-    const args = [
-      'build',
-      '-',
-      '-o',
-      image,
-      '--allow-unsigned',
-      '--content-length',
-      String(3 * MIB),
-      ...force,
-    ];
-    const runs = [startFed(one, args), startFed(two, args)];
-    // Both are at work before either may finish.
-    for (const [index, run] of runs.entries())
-      await run.send(uploads[index]?.subarray(0, MIB) ?? Buffer.alloc(0));
-    await expect.poll(() => one.outputs().length, { timeout: 10_000 }).toBe(2);
-    const ended = await Promise.all(
-      runs.map((run, index) => feed(run, pieces(uploads[index]?.subarray(MIB) ?? Buffer.alloc(0), [MIB]))),
-    );
+test.for([
+  ['one wins', []],
+  ['with --force the last one wins', ['--force']],
+] as const)('of two builds of one name at the same time %s', async ([, force], context) => {
+  requireImageJudges(context);
+  const [one, two] = [workspace(), workspace()];
+  const image = one.output('x.raw');
+  const uploads = [uploadBytes(3 * MIB, 1), uploadBytes(3 * MIB, 2)];
+  const args = ['build', '-', '-o', image, '--allow-unsigned', '--content-length', String(3 * MIB), ...force];
+  const runs = [startFed(one, args), startFed(two, args)];
+  // Both are at work before either may finish.
+  for (const [index, run] of runs.entries())
+    await run.send(uploads[index]?.subarray(0, MIB) ?? Buffer.alloc(0));
+  await expect.poll(() => one.outputs().length, { timeout: 10_000 }).toBe(2);
+  const ended = await Promise.all(
+    runs.map((run, index) => feed(run, pieces(uploads[index]?.subarray(MIB) ?? Buffer.alloc(0), [MIB]))),
+  );
 
-    const codes = ended.map(({ exitCode }) => String(exitCode)).sort();
-    expect(codes).toEqual(force.length === 0 ? ['0', '2'] : ['0', '0']);
-    expect(one.outputs()).toEqual(['x.raw']);
-    clean(image);
-    dumpFile(image, '/patch', `${one.folder}/dumped`);
-    const winners = uploads.filter(
-      (bytes) => difference(`${one.folder}/dumped`, one.input('candidate', bytes)) === undefined,
-    );
-    expect(winners).toHaveLength(1);
-    if (force.length > 0) return;
-    const winner = ended.findIndex(({ exitCode }) => exitCode === 0);
-    expect(winners[0]).toBe(uploads[winner]);
-    const loser = ended[1 - winner];
-    expect(loser?.stderr).toContain('the output appeared while it was being built');
-    expect(loser?.stderr).toContain('not ours');
-  },
-);
+  const codes = ended.map(({ exitCode }) => String(exitCode)).sort();
+  expect(codes).toEqual(force.length === 0 ? ['0', '2'] : ['0', '0']);
+  expect(one.outputs()).toEqual(['x.raw']);
+  clean(image);
+  dumpFile(image, '/patch', `${one.folder}/dumped`);
+  const winners = uploads.filter(
+    (bytes) => difference(`${one.folder}/dumped`, one.input('candidate', bytes)) === undefined,
+  );
+  expect(winners).toHaveLength(1);
+  if (force.length > 0) return;
+  const winner = ended.findIndex(({ exitCode }) => exitCode === 0);
+  expect(winners[0]).toBe(uploads[winner]);
+  const loser = ended[1 - winner];
+  expect(loser?.stderr).toContain('the output appeared while it was being built');
+  expect(loser?.stderr).toContain('not ours');
+});

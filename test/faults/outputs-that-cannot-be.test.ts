@@ -7,7 +7,7 @@ import { uploadBytes } from '../e2e/uploads.js';
 import { workspace, type Workspace } from '../e2e/workspace.js';
 import { clean } from '../oracles/e2fsck.js';
 import { withSmallDisk } from '../oracles/kernel-mount.js';
-import { requireRoot, requireTool } from '../oracles/require-tool.js';
+import { requireRoot, requireTool, unavailable } from '../oracles/require-tool.js';
 
 function build(work: Workspace, image: string, ...args: string[]): Promise<Ended> {
   const upload = work.input('upload', uploadBytes(10_000));
@@ -53,8 +53,9 @@ test('a folder that may not be changed, not even by root', async (context) => {
   const work = workspace();
   const folder = work.output('folder');
   mkdirSync(folder);
-  if (spawnSync('chattr', ['+i', folder]).status !== 0)
-    context.skip('this file system has no immutable folders');
+  if (spawnSync('chattr', ['+i', folder]).status !== 0) {
+    unavailable(context, `the file system of ${folder} has no immutable folders`);
+  }
   onTestFinished(() => void spawnSync('chattr', ['-i', folder]));
   await expectRefusal(work, join(folder, 'x.vhd'), 'operation not permitted');
 });

@@ -63,18 +63,20 @@ test.for([['true'], ['head', '-c', '10']])('help | %j is no error', async (reade
   expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' });
 });
 
-test.for([[], ['--json']])(
-  'a reader of the summary that goes away does not harm the image, %j',
-  async (more) => {
-    const work = workspace();
-    const upload = work.input('upload', 'x');
-    const image = work.output('x.raw');
-    const args = ['build', upload, '-o', image, '--allow-unsigned', ...more];
-    const { stderr } = await runInto(work, args, ['true'], 'stdout');
-    expectCleanText(stderr);
-    clean(image);
-  },
-);
+const SUMMARIES = [
+  ['for people', []],
+  ['in JSON', ['--json']],
+] as const;
+
+test.for(SUMMARIES)('a reader of the summary %s that goes away does not harm the image', async ([, more]) => {
+  const work = workspace();
+  const upload = work.input('upload', 'x');
+  const image = work.output('x.raw');
+  const args = ['build', upload, '-o', image, '--allow-unsigned', ...more];
+  const { stderr } = await runInto(work, args, ['true'], 'stdout');
+  expectCleanText(stderr);
+  clean(image);
+});
 
 test.for(FORMATS)('a reader of the messages that goes away does not harm the %s image', async (format) => {
   const work = workspace();
@@ -119,9 +121,9 @@ function startOnFullDisk(
   return ended;
 }
 
-test.for([[], ['--json']])(
-  'a summary that cannot be written, %j: the image is there, and the exit code tells',
-  async (more) => {
+test.for(SUMMARIES)(
+  'a summary %s that cannot be written: the image is there, the exit code tells',
+  async ([, more]) => {
     const work = workspace();
     const upload = work.input('upload', 'x');
     const image = work.output('x.raw');
