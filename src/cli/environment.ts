@@ -1,4 +1,5 @@
 import { tmpdir } from 'node:os';
+import { resolve } from 'node:path';
 import { PatchVdiError } from '../errors.js';
 import { DEFAULT_SEARCH_PATH, type ToolEnvironment } from '../tools/find.js';
 
@@ -11,7 +12,12 @@ import { DEFAULT_SEARCH_PATH, type ToolEnvironment } from '../tools/find.js';
 export function environmentOfProcess(): ToolEnvironment {
   const own = process.env['PATCH_VDI_TOOLS_PATH'];
   const searchPath =
-    own === undefined || own === '' ? DEFAULT_SEARCH_PATH : own.split(':').filter((folder) => folder !== '');
+    own === undefined || own === ''
+      ? DEFAULT_SEARCH_PATH
+      : own
+          .split(':')
+          .filter((folder) => folder !== '')
+          .map((folder) => resolve(folder));
   return { searchPath, temporaryFolder: tmpdir() };
 }
 

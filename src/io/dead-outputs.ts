@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { readdirSync, unlinkSync } from 'node:fs';
+import { readdirSync, readlinkSync, unlinkSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { systemErrorCode } from '../errors.js';
@@ -14,8 +14,15 @@ const TEMPORARY_NAME = /^\..+\.patch-vdi-([0-9a-f]{8})-(\d{1,10})-[0-9a-f]{8}\.t
 /** More entries than this are not looked through: the folder is somebody's archive, and tidying it is a courtesy. */
 const MAX_ENTRIES = 100_000;
 
+/** This host, and on Linux this PID namespace: containers may share a folder and a host name. */
 function hostTag(): string {
-  return createHash('sha256').update(hostname()).digest('hex').slice(0, 8);
+  let namespace = '';
+  try {
+    namespace = readlinkSync('/proc/self/ns/pid');
+  } catch {
+    // Not Linux: the host name has to do.
+  }
+  return createHash('sha256').update(`${hostname()} ${namespace}`).digest('hex').slice(0, 8);
 }
 
 export function temporaryName(finalPath: string): string {

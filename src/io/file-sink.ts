@@ -1,6 +1,7 @@
 import {
   closeSync,
   constants,
+  fstatSync,
   ftruncateSync,
   lstatSync,
   openSync,
@@ -130,11 +131,30 @@ export class FileSink implements Sink {
       throw writeFailure(this.name, totalLength, error);
     }
     await this.flush();
+    this.#requireOurs(this.#temporaryPath);
     await this.#giveFinalName();
+    this.#requireOurs(this.#path);
     this.#state = 'committed';
     closeSync(this.#fd);
     await this.#syncFolder();
     trace('sink', `${this.#path} is complete`);
+  }
+
+  /** Names can be moved and replaced by whoever may write to the folder; only what we wrote may get the final one. */
+  #requireOurs(path: string): void {
+    const ours = fstatSync(this.#fd);
+    const named = lstatSync(path, { throwIfNoEntry: false });
+    if (named?.dev === ours.dev && named.ino === ours.ino) return;
+    throw new PatchVdiError('sink', 'the output was replaced while it was being built', {
+      context: {
+        operation: 'name the output',
+        path,
+        found: named === undefined ? 'no such file' : 'a file that is not the one we wrote',
+        expected: 'the file we wrote',
+      },
+      hint: 'somebody else writes to that folder: choose one that only you may write to',
+      leftBehind: `what we wrote is emptied; look at what is now called ${path}`,
+    });
   }
 
   async #giveFinalName(): Promise<void> {
@@ -191,6 +211,8 @@ export class FileSink implements Sink {
   discard(): Promise<void> {
     if (this.#state === 'open') {
       this.#state = 'discarded';
+      // Should the name be out of reach by now (the folder was moved), then what it names is empty at least.
+      ftruncateSync(this.#fd, 0);
       closeSync(this.#fd);
       try {
         unlinkSync(this.#temporaryPath);

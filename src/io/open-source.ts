@@ -1,7 +1,8 @@
-import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync } from 'node:fs';
 import type { Stats } from 'node:fs';
 import { PatchVdiError, systemErrorCode } from '../errors.js';
 import type { UploadSource } from './chunk.js';
+import { positionOf } from './descriptor-position.js';
 import { FileSource } from './file-source.js';
 import { PipeSource } from './pipe-source.js';
 
@@ -12,19 +13,6 @@ function cannotRead(path: string, cause: unknown): PatchVdiError {
     ...(hint === undefined ? {} : { hint }),
     cause,
   });
-}
-
-/**
- * Where a descriptor that was opened by somebody else stands, in bytes; the shell may have read some of it already.
- * Linux tells; elsewhere 0 is the answer, and a wrong guess ends as a length that does not match.
- */
-function positionOf(fd: number): number {
-  try {
-    const position = /^pos:\s*(\d+)/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'))?.[1];
-    return Number(position ?? 0);
-  } catch {
-    return 0;
-  }
 }
 
 function sourceOf(

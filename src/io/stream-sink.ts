@@ -3,6 +3,7 @@ import { Socket } from 'node:net';
 import type { Writable } from 'node:stream';
 import { PatchVdiError, invariant } from '../errors.js';
 import { KIB, MIB } from '../units.js';
+import { positionOf } from './descriptor-position.js';
 import type { Sink } from './sink.js';
 import { writeFailure } from './system-errors.js';
 
@@ -147,6 +148,7 @@ export class DescriptorSink extends OrderedSink {
   constructor(name: string, fd: number) {
     super(name);
     this.#fd = fd;
+    requireNothingBehind(name, fd);
   }
 
   protected send(bytes: Uint8Array, position: number, done?: () => void): void {
@@ -173,9 +175,31 @@ export class DescriptorSink extends OrderedSink {
 }
 
 /**
+ * What lies behind the place where we start to write could complete an image that we never finish: the superblock of
+ * the last one lies at the same place. So there must be nothing.
+ */
+function requireNothingBehind(name: string, fd: number): void {
+  const stats = fstatSync(fd);
+  const refuse = (found: string, hint: string): PatchVdiError =>
+    new PatchVdiError('usage', 'the old contents of the output would lie behind the new ones', {
+      context: {
+        operation: 'open',
+        path: name,
+        found,
+        expected: 'a pipe, or a file that the shell has made empty',
+      },
+      hint,
+    });
+  if (stats.isBlockDevice()) throw refuse('a block device', 'name the device with -o');
+  if (stats.isFile() && stats.size > positionOf(fd)) {
+    throw refuse(`a file with ${stats.size} bytes`, 'use > (not 1<>), or -o FILE --force');
+  }
+}
+
+/**
  * The sink for an open descriptor, usually standard output.
  *
- * @throws PatchVdiError `usage` for a terminal
+ * @throws PatchVdiError `usage` for a block device, and a file that already holds something there
  */
 export function openDescriptorSink(name: string, fd: number, abortSignal?: AbortSignal): Sink {
   const stats = fstatSync(fd);

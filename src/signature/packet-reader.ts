@@ -29,7 +29,7 @@ export interface PacketLimits {
 }
 
 /** The first part of a partial body: RFC 4880 §4.2.2.4 wants at least this many bytes. */
-const MINIMUM_FIRST_PART_BYTES = 512;
+const MINIMUM_PART_BYTES = 512;
 
 /**
  * Parses OpenPGP packet framing (RFC 4880 §4.2) out of chunks of any size. Nothing of a body is copied or kept: a
@@ -169,6 +169,7 @@ export class PacketReader {
   #partStart(lengthForm: LengthForm, bytes: number): void {
     this.#remaining = bytes;
     this.#state = 'body';
+    if (lengthForm === 'partial' && isDataTag(this.#tag)) this.#checkPartLength(bytes);
     if (!this.#started) {
       this.#started = true;
       this.#checkStart(lengthForm, bytes);
@@ -178,18 +179,22 @@ export class PacketReader {
     if (bytes === 0) this.#partEnd();
   }
 
+  /**
+   * The standard bounds the first part only; all later ones but the last are held to the same here, as every known
+   * writer does. An upload of parts of one byte each would cost hundreds of times its size in work and memory.
+   */
+  #checkPartLength(bytes: number): void {
+    if (bytes >= MINIMUM_PART_BYTES) return;
+    throw this.#complain(`${tagName(this.#tag)} has too short a part`, {
+      offset: this.#packetOffset,
+      found: `a partial body length of ${bytes} bytes`,
+      expected: `at least ${MINIMUM_PART_BYTES} bytes (RFC 4880 §4.2.2.4)`,
+    });
+  }
+
   #checkStart(lengthForm: LengthForm, bytes: number): void {
     const at = { offset: this.#packetOffset };
-    if (isDataTag(this.#tag)) {
-      if (lengthForm === 'partial' && bytes < MINIMUM_FIRST_PART_BYTES) {
-        throw this.#complain(`${tagName(this.#tag)} starts with too short a part`, {
-          ...at,
-          found: `a first partial body length of ${bytes} bytes`,
-          expected: `at least ${MINIMUM_FIRST_PART_BYTES} bytes (RFC 4880 §4.2.2.4)`,
-        });
-      }
-      return;
-    }
+    if (isDataTag(this.#tag)) return;
     if (lengthForm !== 'definite') {
       throw this.#complain(`${tagName(this.#tag)} without a definite length`, {
         ...at,

@@ -12,7 +12,12 @@ export interface E2fsprogsCall {
 
 /** E2FSPROGS_FAKE_TIME is honoured by libext2fs, so by mke2fs and debugfs alike. */
 export function fakeTime(epochSeconds: number | undefined): Record<string, string> {
-  return epochSeconds === undefined ? {} : { E2FSPROGS_FAKE_TIME: String(epochSeconds) };
+  const now = String(epochSeconds);
+  // e2fsck has a variable of its own, and a configuration file of the host's, which is none of our business either.
+  return {
+    E2FSCK_CONFIG: '/dev/null',
+    ...(epochSeconds === undefined ? {} : { E2FSPROGS_FAKE_TIME: now, E2FSCK_TIME: now }),
+  };
 }
 
 const BANNER = /^(?:mke2fs|debugfs|e2fsck) (\d+(?:\.\d+)*)\S* \([^)]*\)$/;
