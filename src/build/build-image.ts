@@ -11,6 +11,7 @@ import {
   toolEnvironment,
   type BuildOptions,
 } from './options.js';
+import { refuseReplacingInputs } from './inputs.js';
 import { refuseEmpty } from './plan-image.js';
 import { imageSize } from './size-rule.js';
 import { writeInPlace } from './write-in-place.js';
@@ -119,6 +120,7 @@ function openJob(
   cleanup: Cleanup,
 ): Job {
   stop.signal.throwIfAborted();
+  refuseReplacingInputs(options);
   const source = openSource(options.source, options.contentLength);
   cleanup.add(() => source.close());
   refuseEmpty(source.contentLength, source.name);

@@ -35,6 +35,7 @@ export interface WrittenImage {
 export interface SpooledUpload {
   readonly source: UploadSource;
   readonly findings: UploadFindings;
+  readonly guard: UploadGuard;
 }
 
 export async function openMaker(job: Job): Promise<TemplateMaker> {
@@ -99,5 +100,5 @@ export async function spoolUpload(job: Job, room: Room): Promise<SpooledUpload> 
     spool.append(bytes);
     done();
   });
-  return { source: spool.source(job.source.name), findings: await guard.findings() };
+  return { source: spool.source(job.source.name), findings: await guard.findings(), guard };
 }

@@ -137,6 +137,25 @@ export class UploadGuard {
     return { signatures: verdict?.signatures ?? [], sha256 };
   }
 
+  /**
+   * The clear text will be taken out of the message into the scratch space of the image, so it must fit there. The
+   * limit that was given at the start may have been larger: the scratch space is known when the template is.
+   *
+   * @throws PatchVdiError `signature`
+   */
+  requireScratch(scratchBytes: number): void {
+    const clearTextBytes = this.#verifier?.clearTextBytes ?? 0;
+    if (clearTextBytes <= scratchBytes) return;
+    throw new PatchVdiError('signature', 'the clear text of the signed message is too large', {
+      context: {
+        path: this.#options.name,
+        found: describeBytes(clearTextBytes),
+        expected: `${describeBytes(scratchBytes)} at most, the scratch space of the image`,
+      },
+      hint: 'choose a larger image with --size if the upload is genuine',
+    });
+  }
+
   async dispose(): Promise<void> {
     await this.#verifier?.dispose();
   }

@@ -30,9 +30,9 @@ function announcedEntries(job: Job, announcement: PayloadAnnouncement): readonly
   }
 }
 
-/** A little less than there really is: the free blocks in front of the payload do not count. */
+/** More scratch space than there will be; the guard is asked again when the template is made. */
 function roomFor(job: Job, { capacity }: PayloadAnnouncement): Room {
-  return { capacityBytes: capacity, scratchBytes: capacity - (job.source.contentLength ?? 0) };
+  return { capacityBytes: capacity, scratchBytes: job.virtualSize - (job.source.contentLength ?? 0) };
 }
 
 interface MadeTemplate {
@@ -73,6 +73,7 @@ export async function writeInPlace(job: Job): Promise<WrittenImage> {
     await new PlanWriter(body, template.file, sink).finish();
     // Storing the body, gpgv's last words and e2fsck need not wait for each other; the seal waits for all three.
     const [findings] = await Promise.all([guard.findings(), template.checked, sink.flush()]);
+    guard.requireScratch(template.scratchBytes);
     stop.signal.throwIfAborted();
     await new PlanWriter(seal, template.file, sink).finish();
     stop.signal.throwIfAborted();

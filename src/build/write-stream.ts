@@ -40,6 +40,7 @@ export async function writeStream(job: Job): Promise<WrittenImage> {
   let findings = spooled?.findings;
   if (guard === undefined) {
     await template.checked;
+    spooled?.guard.requireScratch(template.scratchBytes);
     const writer = new PlanWriter(plan.entries, template.file, sink);
     await pumpUpload(job, spooled?.source ?? job.source, undefined, 'write', writer.accept.bind(writer));
     await writer.finish();
@@ -49,6 +50,7 @@ export async function writeStream(job: Job): Promise<WrittenImage> {
     await writer.finish();
     const [found] = await Promise.all([guard.findings(), template.checked, sink.flush()]);
     findings = found;
+    guard.requireScratch(template.scratchBytes);
     stop.signal.throwIfAborted();
     await new PlanWriter(seal, template.file, sink).finish();
   }

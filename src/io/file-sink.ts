@@ -5,6 +5,7 @@ import {
   ftruncateSync,
   lstatSync,
   openSync,
+  statSync,
   unlinkSync,
   writeSync,
   type Stats,
@@ -48,8 +49,15 @@ function cannotCreate(path: string, cause: unknown): PatchVdiError {
   });
 }
 
+/** A link to a device or a pipe, such as /dev/stdout, is not meant to become a file. */
+function mayBeReplaced(path: string, stats: Stats): boolean {
+  if (!stats.isSymbolicLink()) return stats.isFile();
+  const target = statSync(path, { throwIfNoEntry: false });
+  return target === undefined || target.isFile();
+}
+
 function refuseExisting(path: string, stats: Stats | undefined, force: boolean): void {
-  if (stats === undefined || (force && (stats.isFile() || stats.isSymbolicLink()))) return;
+  if (stats === undefined || (force && mayBeReplaced(path, stats))) return;
   const what = stats.isDirectory() ? 'a folder' : stats.isFile() ? 'a file' : 'not a regular file';
   throw new PatchVdiError('usage', 'the output exists already', {
     context: { operation: 'create', path, found: what, expected: 'a name that is not in use' },

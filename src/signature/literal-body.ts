@@ -29,6 +29,11 @@ export class LiteralBody {
     if (least > clearTextLimitBytes) throw this.#tooLarge(`${describeBytes(least)} or more`);
   }
 
+  /** Bytes of clear text so far. */
+  get clearTextBytes(): number {
+    return this.#clearTextBytes;
+  }
+
   take(bytes: Uint8Array): void {
     let at = 0;
     while (this.#headerSeen < this.#headerBytes && at < bytes.length) {

@@ -83,6 +83,11 @@ export class MessageCheck {
     return this.#inner.end();
   }
 
+  /** Bytes of clear text so far. */
+  get clearTextBytes(): number {
+    return this.#inflater === undefined ? this.#outer.clearTextBytes : this.#inner.clearTextBytes;
+  }
+
   /** Stops at once; resolves when every buffer was given back. Idempotent. */
   async destroy(): Promise<void> {
     await this.#inflater?.destroy();

@@ -71,6 +71,7 @@ export class MessageGrammar implements PacketHandler {
   #small = new Uint8Array(0);
   #smallFilled = 0;
   #literal: LiteralBody | undefined;
+  #clearTextBytes = 0;
   #algorithmKnown = false;
 
   constructor(options: GrammarOptions, complain: Complain) {
@@ -99,6 +100,11 @@ export class MessageGrammar implements PacketHandler {
       });
     }
     return this.#signatures;
+  }
+
+  /** Bytes of clear text; known when the literal packet has ended. */
+  get clearTextBytes(): number {
+    return this.#clearTextBytes;
   }
 
   packetStart(packet: PacketStart): void {
@@ -141,6 +147,7 @@ export class MessageGrammar implements PacketHandler {
       }
     } else if (tag === TAG.literalData) {
       this.#literal?.end();
+      this.#clearTextBytes = this.#literal?.clearTextBytes ?? 0;
       this.#literal = undefined;
       this.#due = 'signature';
     } else if (tag === TAG.signature) {

@@ -22,6 +22,8 @@ export interface UploadVerifier {
    * to be wrong: then these bytes were not taken, and `done` is not called for them.
    */
   write(bytes: Uint8Array, done: () => void): void;
+  /** Of a signed message, bytes of clear text so far; 0 with a detached signature. */
+  readonly clearTextBytes: number;
   /**
    * After the last chunk, once: waits until gpgv has exited.
    *
@@ -130,6 +132,10 @@ class GpgvVerifier implements UploadVerifier {
     }
     const release = this.#releases.lend(taken);
     this.#gpgv.stdin.write(bytes, release);
+  }
+
+  get clearTextBytes(): number {
+    return this.#check?.clearTextBytes ?? 0;
   }
 
   async finish(): Promise<Verdict> {

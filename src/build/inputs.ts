@@ -1,0 +1,47 @@
+import { fstatSync, statSync, type Stats } from 'node:fs';
+import { PatchVdiError } from '../errors.js';
+import type { BuildOptions } from './options.js';
+
+interface Input {
+  readonly what: string;
+  readonly stats: Stats | undefined;
+}
+
+function statOf(path: string): Stats | undefined {
+  try {
+    return statSync(path, { throwIfNoEntry: false });
+  } catch {
+    // Not to be looked at: whoever opens it next reports why.
+    return undefined;
+  }
+}
+
+function inputsOf({ source, verify }: BuildOptions): Input[] {
+  const { keyrings = [], detachedSignature } = verify.signature ?? {};
+  const inputs = keyrings.map((path) => ({ what: 'a keyring', stats: statOf(path) }));
+  if (detachedSignature !== undefined)
+    inputs.push({ what: 'the signature', stats: statOf(detachedSignature) });
+  if (typeof source === 'string') inputs.push({ what: 'the upload', stats: statOf(source) });
+  else if ('fd' in source && typeof source.fd === 'number') {
+    inputs.push({ what: 'the upload', stats: fstatSync(source.fd) });
+  }
+  return inputs;
+}
+
+/**
+ * An output that replaces a file must not replace one of its own inputs.
+ *
+ * @throws PatchVdiError `usage`
+ */
+export function refuseReplacingInputs(options: BuildOptions): void {
+  const { sink } = options;
+  if (typeof sink === 'string' || !('path' in sink) || typeof sink.path !== 'string') return;
+  const output = statOf(sink.path);
+  if (output === undefined) return;
+  const same = inputsOf(options).find(({ stats }) => stats?.dev === output.dev && stats.ino === output.ino);
+  if (same === undefined) return;
+  throw new PatchVdiError('usage', `the output would replace ${same.what}`, {
+    context: { path: sink.path, found: same.what, expected: 'a file of its own' },
+    hint: 'choose another name for the output',
+  });
+}
