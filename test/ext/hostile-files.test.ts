@@ -79,6 +79,27 @@ describe('an extent tree', () => {
     });
   });
 
+  test('is read also where block numbers need more than 32 bits', async () => {
+    const filesystem = await openWith(new Map());
+    const child = node(BLOCK_BYTES, {}, [
+      extentLeaf.encode({ ee_block: 0, ee_len: 5, ee_start_lo: 7, ee_start_hi: 3 }),
+    ]);
+    const childBlock = 2 * 2 ** 32 + 9;
+    const read = (offset: number, length: number): Promise<Uint8Array> => {
+      expect([offset, length]).toEqual([childBlock * BLOCK_BYTES, BLOCK_BYTES]);
+      return Promise.resolve(child);
+    };
+    const superblock = { ...filesystem.superblock, blockCount: 2 ** 36 };
+    const root = node(60, { eh_max: 4, eh_depth: 1 }, [
+      extentIndex.encode({ ei_block: 0, ei_leaf_lo: 9, ei_leaf_hi: 2 }),
+    ]);
+    const raw = inode.decode(inode.encode({ i_flags: USES_EXTENTS, i_size_lo: MIB, i_block: root }));
+    expect(await readFileMap({ ...filesystem, superblock, read }, raw)).toEqual({
+      extents: [{ fileBlock: 0, fsBlock: 3 * 2 ** 32 + 7, blockCount: 5, unwritten: false }],
+      treeBlocks: [childBlock],
+    });
+  });
+
   test.for([
     ['another magic', { eh_magic: 0 }, [leaf(0, 1, 9)], 'magic 0x0, 1 entries, depth 0'],
     ['more entries than fit', { eh_entries: 5 }, [], 'magic 0xf30a, 5 entries, depth 0'],

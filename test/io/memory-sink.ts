@@ -14,7 +14,10 @@ interface LateWrite {
   readonly done: (() => void) | undefined;
 }
 
-/** A sink that keeps what it gets. A late one looks at the bytes only when it takes them: they must still be there. */
+/**
+ * A sink that keeps what it gets. A late one looks at the bytes only when it takes them: they must still be there.
+ * Once it was asked whether it wants a pause, and did, a write before the end of the pause is an error.
+ */
 export class MemorySink implements Sink {
   readonly name = 'memory';
   readonly seekable: boolean;
@@ -24,7 +27,8 @@ export class MemorySink implements Sink {
   readonly #options: MemorySinkOptions;
   readonly #late: LateWrite[] = [];
   #writes = 0;
-  #pausing = false;
+  #wantsPause = false;
+  #inPause = false;
 
   constructor(lengthBytes: number, options: MemorySinkOptions) {
     this.output = Buffer.alloc(lengthBytes);
@@ -32,18 +36,22 @@ export class MemorySink implements Sink {
     this.#options = options;
   }
 
-  write(bytes: Uint8Array, position: number, done?: () => void): void {
+  #count(position: number): void {
+    if (this.#inPause) throw new Error(`a write at ${position} during a pause`);
     this.#writes += 1;
     this.positions.push(position);
-    this.#pausing ||= this.#options.pauseAfter?.(this.#writes) === true;
+    this.#wantsPause ||= this.#options.pauseAfter?.(this.#writes) === true;
+  }
+
+  write(bytes: Uint8Array, position: number, done?: () => void): void {
+    this.#count(position);
     const late = { bytes, position, done };
     if (this.#options.late === true) this.#late.push(late);
     else this.#take(late);
   }
 
   writeZeros(position: number, length: number): void {
-    this.#writes += 1;
-    this.positions.push(position);
+    this.#count(position);
     this.output.fill(0, position, position + length);
   }
 
@@ -55,11 +63,13 @@ export class MemorySink implements Sink {
   async #takeAll(): Promise<void> {
     await new Promise((resolve) => setImmediate(resolve));
     for (const write of this.#late.splice(0)) this.#take(write);
+    this.#inPause = false;
   }
 
   drained(): Promise<void> | undefined {
-    if (!this.#pausing) return undefined;
-    this.#pausing = false;
+    if (!this.#wantsPause) return undefined;
+    this.#wantsPause = false;
+    this.#inPause = true;
     return this.#takeAll();
   }
 

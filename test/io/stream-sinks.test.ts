@@ -200,13 +200,19 @@ describe('a descriptor', () => {
     expect(readFileSync(path, 'utf8')).toBe('beforeonebetweentwo');
   });
 
-  test('that stands in the middle of a file goes on there', async () => {
-    const { path, fd } = opened('r+', '0123456789');
+  test('that stands at the end of a file goes on there', async () => {
+    const { path, fd } = opened('r+', '');
     writeSync(fd, 'ab');
     const sink = openDescriptorSink('standard output', fd);
     sink.write(Buffer.from('XYZ'), 0);
     await sink.commit(3);
-    expect(readFileSync(path, 'utf8')).toBe('abXYZ56789');
+    expect(readFileSync(path, 'utf8')).toBe('abXYZ');
+  });
+
+  test('that stands in the middle of a file is refused: what lies behind could complete a broken image', () => {
+    const { fd } = opened('r+', '0123456789');
+    writeSync(fd, 'ab');
+    expect(() => openDescriptorSink('standard output', fd)).toThrow(failure({ kind: 'usage' }));
   });
 
   test('of a full disk is an error of kind space', async (context) => {

@@ -69,6 +69,17 @@ describe('the order for an output that can seek, after the payload', () => {
     expect(sealNames(emissionAfterPayload(fixed, rawAnnounced))).toEqual(new Set(['superblock', 'footer']));
   });
 
+  test('the very last write of all is the superblock, in every format', () => {
+    const vhdAnnounced = announceVhdPayload(16 * MIB, [payloadRange(PAYLOAD_START, 3 * MIB + 5, 0)]);
+    for (const [plan, announced] of [
+      [raw, rawAnnounced],
+      [fixed, rawAnnounced],
+      [dynamic, vhdAnnounced],
+    ] as const) {
+      expect(names(emissionAfterPayload(plan, announced).seal).at(-1)).toBe('superblock');
+    }
+  });
+
   test('a shorter payload than announced gets the bitmap of its last block again', () => {
     const announced = announceVhdPayload(16 * MIB, [payloadRange(PAYLOAD_START, 12 * MIB, 0)]);
     const emission = emissionAfterPayload(dynamic, announced);

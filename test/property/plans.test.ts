@@ -7,7 +7,7 @@ import { planFixedVhd, planRaw } from '../../src/plan/plan-raw.js';
 import { planVhd } from '../../src/plan/plan-vhd.js';
 import { emissionForStream, type Plan } from '../../src/plan/plan.js';
 import { expandEntries, type Segment } from '../../src/plan/segment-list.js';
-import { MIB } from '../../src/units.js';
+import { MIB, SECTOR_BYTES } from '../../src/units.js';
 import { identity, layouts } from '../plan/layouts.js';
 
 const FORMATS = [
@@ -118,7 +118,54 @@ describe.each(FORMATS)('every plan of a %s', (_name, planOf) => {
   });
 });
 
+/** Where the BAT puts the bitmap of each block, in bytes. */
+function placesIn([, , bat]: readonly Segment[]): Map<number, number> {
+  if (bat?.content.kind !== 'literal') throw new Error('the third segment is the BAT');
+  const { bytes } = bat.content;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const places = new Map<number, number>();
+  for (let block = 0; block < bytes.length / 4; block += 1) {
+    const sector = view.getUint32(block * 4);
+    if (sector !== 0xffffffff) places.set(block, sector * SECTOR_BYTES);
+  }
+  return places;
+}
+
+/** One character a sector of a disk: x where anything lies. */
+function usedSectors(facts: TemplateFacts): string[] {
+  const sectors = Array.from({ length: facts.virtualSize / SECTOR_BYTES }, () => '.');
+  for (const { offset, length } of mapImage(facts)) {
+    const last = Math.floor((offset + length - 1) / SECTOR_BYTES);
+    for (let sector = Math.floor(offset / SECTOR_BYTES); sector <= last; sector += 1) sectors[sector] = 'x';
+  }
+  return sectors;
+}
+
+/** The same of the bitmap of a block: its highest bit is its first sector. */
+function readBitmap(bitmap: Uint8Array): string {
+  const bits = [...bitmap].map((byte) => byte.toString(2).padStart(8, '0')).join('');
+  return bits.replaceAll('0', '.').replaceAll('1', 'x');
+}
+
 describe('every plan of a VHD', () => {
+  test('has bitmaps of exactly the sectors that hold anything', () => {
+    fc.assert(
+      fc.property(layouts, (facts) => {
+        const sectors = usedSectors(facts);
+        const segments = segmentsOf(planVhd(facts, identity));
+        const bitmaps = new Map<number, Uint8Array>();
+        for (const { offset, content } of segments) {
+          if (content.kind === 'literal') bitmaps.set(offset, content.bytes);
+        }
+        for (const [block, place] of placesIn(segments)) {
+          const wanted = sectors.slice(block * 4096, (block + 1) * 4096).join('');
+          expect(readBitmap(bitmaps.get(place) ?? new Uint8Array()) === wanted, `block ${block}`).toBe(true);
+        }
+      }),
+      { numRuns: 40 },
+    );
+  });
+
   test('ends with its footer, which is part of the seal; the dynamic one begins with the same bytes', () => {
     fc.assert(
       fc.property(layouts, (facts) => {
@@ -136,16 +183,7 @@ describe('every plan of a VHD', () => {
   test('places each block that holds anything once, at a place of its own, data on a page, and no other', () => {
     fc.assert(
       fc.property(layouts, (facts) => {
-        const plan = planVhd(facts, identity);
-        const [, , bat] = segmentsOf(plan);
-        if (bat?.content.kind !== 'literal') throw new Error('the third segment is the BAT');
-        const { bytes } = bat.content;
-        const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-        const places = new Map<number, number>();
-        for (let block = 0; block < bytes.length / 4; block += 1) {
-          const sector = view.getUint32(block * 4);
-          if (sector !== 0xffffffff) places.set(block, sector * 512);
-        }
+        const places = placesIn(segmentsOf(planVhd(facts, identity)));
         const used = mapImage(facts).flatMap(({ offset, length }) => {
           const first = Math.floor(offset / VHD_BLOCK_BYTES);
           const last = Math.floor((offset + length - 1) / VHD_BLOCK_BYTES);
