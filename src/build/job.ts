@@ -5,6 +5,7 @@ import type { Plan } from '../plan/plan.js';
 import type { ToolEnvironment } from '../tools/find.js';
 import type { Cleanup } from './cleanup.js';
 import type { ImageIdentity } from './identity.js';
+import type { DecoyWatch } from './decoy-watch.js';
 import type { BuildOptions, Progress } from './options.js';
 import { TemplateMaker } from './template.js';
 import { UploadGuard, type PassOn, type UploadFindings } from './upload-guard.js';
@@ -72,17 +73,23 @@ export async function startGuard(job: Job, room: Room): Promise<UploadGuard> {
   return guard;
 }
 
-/** Moves a whole upload, chunk by chunk, through the guard (when it was not verified before) to where it goes. */
+/**
+ * Moves a whole upload, chunk by chunk, through the guard (when it was not verified before) to where it goes.
+ *
+ * @param decoys looks at what goes into an image before the verdict
+ */
 export async function pumpUpload(
   job: Job,
   source: UploadSource,
   guard: UploadGuard | undefined,
   phase: Progress['phase'],
   passOn: PassOn,
+  decoys?: DecoyWatch,
 ): Promise<void> {
   const { onProgress } = job.options;
   let bytes = 0;
   await source.pump((chunk: Chunk) => {
+    decoys?.look(chunk.bytes, bytes);
     bytes += chunk.bytes.length;
     const wait = guard === undefined ? passOn(chunk.bytes, chunk.release) : guard.take(chunk, passOn);
     onProgress?.({ phase, bytes, totalBytes: source.contentLength });

@@ -8,6 +8,7 @@ import { announceVhdPayload } from '../plan/plan-vhd.js';
 import { emissionAfterPayload } from '../plan/plan.js';
 import type { PlanEntry } from '../plan/segment-list.js';
 import { trace } from '../trace.js';
+import { DecoyWatch } from './decoy-watch.js';
 import { openMaker, pumpUpload, startGuard, type Job, type Room, type WrittenImage } from './job.js';
 import { identityFor, planFor } from './plan-image.js';
 import type { Template, TemplateMaker } from './template.js';
@@ -63,7 +64,8 @@ export async function writeInPlace(job: Job): Promise<WrittenImage> {
     const announced = announcedEntries(job, announcement);
     const guard = await startGuard(job, roomFor(job, announcement));
     const payload = new PlanWriter(announced, NO_TEMPLATE, sink);
-    await pumpUpload(job, source, guard, 'write', payload.accept.bind(payload));
+    const decoys = new DecoyWatch(announcement.ranges(source.contentLength ?? announcement.capacity));
+    await pumpUpload(job, source, guard, 'write', payload.accept.bind(payload), decoys);
 
     making ??= makeTemplate(job, maker, guard.received);
     const { template, identity } = await making;

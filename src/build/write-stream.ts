@@ -1,6 +1,7 @@
 import { invariant } from '../errors.js';
 import { PlanWriter } from '../io/plan-writer.js';
 import { describePlan } from '../plan/describe.js';
+import { mapImage } from '../plan/image-map.js';
 import { emissionForStream, streamsInOnePass } from '../plan/plan.js';
 import { trace } from '../trace.js';
 import {
@@ -12,6 +13,7 @@ import {
   type Room,
   type WrittenImage,
 } from './job.js';
+import { DecoyWatch } from './decoy-watch.js';
 import { identityFor, planFor } from './plan-image.js';
 
 /**
@@ -46,7 +48,8 @@ export async function writeStream(job: Job): Promise<WrittenImage> {
     await writer.finish();
   } else {
     const writer = new PlanWriter(body, template.file, sink);
-    await pumpUpload(job, job.source, guard, 'write', writer.accept.bind(writer));
+    const payload = mapImage(template.facts).filter((range) => range.payloadOffset !== undefined);
+    await pumpUpload(job, job.source, guard, 'write', writer.accept.bind(writer), new DecoyWatch(payload));
     await writer.finish();
     const [found] = await Promise.all([guard.findings(), template.checked, sink.flush()]);
     findings = found;

@@ -66,11 +66,11 @@ const FRAMINGS: readonly (readonly [string, Buffer, number, string, string])[] =
   ['partial', bytes(0xcb, 0xe9, text(512), 3, 'end'), 11, 'partial', `${text(512)}end`],
   ['partial, nothing at its end', bytes(0xcb, 0xe9, text(512), 0), 11, 'partial', text(512)],
   [
-    'partial, small parts after the first, other length forms',
-    bytes(0xcb, 0xe9, text(512), 0xe0, 'x', 0xe2, 'four', 255, 0, 0, 0, 1, 'y'),
+    'partial, several parts, a last one with another length form',
+    bytes(0xcb, 0xe9, text(512), 0xea, text(1024), 255, 0, 0, 0, 1, 'y'),
     11,
     'partial',
-    `${text(512)}xfoury`,
+    `${text(512)}${text(1024)}y`,
   ],
 ];
 
@@ -141,6 +141,7 @@ describe('refused', () => {
     ['no packet', bytes(0x41), 'no OpenPGP packet', 0],
     ['no packet behind one', bytes(0xcd, 1, 'a', 0), 'no OpenPGP packet', 3],
     ['a short first part', bytes(0xcb, 0xe8, text(256), 0), 'too short a part', 0],
+    ['a short later part', bytes(0xcb, 0xe9, text(512), 0xe0, 'x', 0), 'too short a part', 0],
     ['a partial signature', bytes(0xc2, 0xe9, text(512), 0), 'without a definite length', 0],
     ['a signature up to the end', bytes(0x8b, 'abc'), 'without a definite length', 0],
     ['a large signature', bytes(0xcd, 0, 0xc2, 255, 0, 1, 0x86, 0xa1), 'too large', 2],
