@@ -6,6 +6,7 @@ import { FileSource } from '../../src/io/file-source.js';
 import { MIB } from '../../src/units.js';
 import { temporaryFolder } from '../oracles/temporary-folder.js';
 import { payloadBytes } from '../plan/materialise.js';
+import { eventually } from './eventually.js';
 
 const never = new AbortController().signal;
 const reason = new Error('stop it');
@@ -67,10 +68,10 @@ describe('the bytes', () => {
     const { path, fd } = openUpload();
     const held: Chunk[] = [];
     const pumping = new FileSource(path, fd, undefined, 0).pump((chunk) => void held.push(chunk), never);
-    await vi.waitFor(() => expect(held).toHaveLength(4));
+    await eventually(() => expect(held).toHaveLength(4));
     let at = 0;
     while (at < upload.length) {
-      await vi.waitFor(() => expect(held.length).toBeGreaterThan(0));
+      await eventually(() => expect(held.length).toBeGreaterThan(0));
       for (const { bytes, release } of held.splice(0)) {
         expect(Buffer.from(bytes).equals(upload.subarray(at, at + bytes.length))).toBe(true);
         at += bytes.length;
@@ -116,7 +117,7 @@ describe('an abort', () => {
       (chunk) => void held.push(chunk),
       stop.signal,
     );
-    await vi.waitFor(() => expect(held).toHaveLength(4));
+    await eventually(() => expect(held).toHaveLength(4));
     stop.abort(reason);
     await expect(pumping).rejects.toBe(reason);
   });
@@ -126,7 +127,7 @@ describe('an abort', () => {
     const stop = new AbortController();
     const receive = vi.fn<() => Promise<void>>(() => new Promise<void>(() => undefined));
     const pumping = new FileSource(path, fd, undefined, 0).pump(receive, stop.signal);
-    await vi.waitFor(() => expect(receive).toHaveBeenCalledTimes(1));
+    await eventually(() => expect(receive).toHaveBeenCalledTimes(1));
     stop.abort(reason);
     await expect(pumping).rejects.toBe(reason);
   });
@@ -165,7 +166,7 @@ describe('the descriptor', () => {
     expect(isOpen(fd)).toBe(true);
     source.close();
     source.close();
-    await vi.waitFor(() => expect(isOpen(fd)).toBe(false));
+    await eventually(() => expect(isOpen(fd)).toBe(false));
   });
 
   test("stays open when it is somebody else's", async () => {

@@ -6,6 +6,7 @@ import type { Chunk } from '../../src/io/chunk.js';
 import { IterableSource } from '../../src/io/iterable-source.js';
 import { KIB } from '../../src/units.js';
 import { payloadBytes } from '../plan/materialise.js';
+import { eventually } from './eventually.js';
 
 const never = new AbortController().signal;
 const reason = new Error('stop it');
@@ -59,11 +60,11 @@ describe('the bytes', () => {
     const held: Chunk[] = [];
     const sizes = Array.from({ length: 20 }, () => 1);
     const pumping = sourceOf(chunksOf(...sizes)).pump((chunk) => void held.push(chunk), never);
-    await vi.waitFor(() => expect(held).toHaveLength(16));
+    await eventually(() => expect(held).toHaveLength(16));
     await new Promise((resolve) => setImmediate(resolve));
     expect(held).toHaveLength(16);
     held.shift()?.release();
-    await vi.waitFor(() => expect(held).toHaveLength(16));
+    await eventually(() => expect(held).toHaveLength(16));
     for (const { release } of held) release();
     await pumping;
     expect(held).toHaveLength(19);
@@ -120,7 +121,7 @@ describe('an abort', () => {
     const receive = vi.fn<() => void>();
     const sizes = Array.from({ length: 20 }, () => 1);
     const holding = sourceOf(chunksOf(...sizes)).pump(receive, stop.signal);
-    await vi.waitFor(() => expect(receive).toHaveBeenCalledTimes(16));
+    await eventually(() => expect(receive).toHaveBeenCalledTimes(16));
     stop.abort(reason);
     await expect(waiting).rejects.toBe(reason);
     await expect(holding).rejects.toBe(reason);
@@ -185,7 +186,7 @@ describe('errors', () => {
         }
       }
       await expect(sourceOf(upload()).pump(receiver(fault), never)).rejects.toBe(fault);
-      await vi.waitFor(() => expect(ended).toBe(true));
+      await eventually(() => expect(ended).toBe(true));
     },
   );
 });

@@ -11,6 +11,7 @@ import { requireTool } from '../oracles/require-tool.js';
 import { runJudge } from '../oracles/run-judge.js';
 import { temporaryFolder } from '../oracles/temporary-folder.js';
 import { payloadBytes } from '../plan/materialise.js';
+import { eventually } from './eventually.js';
 
 vi.setConfig({ testTimeout: 30_000 });
 
@@ -80,7 +81,7 @@ describe('the bytes', () => {
     let rounds = 0;
     const memory = new Set<ArrayBufferLike>();
     while (checked < upload.length) {
-      await vi.waitFor(() => expect(held.length).toBeGreaterThanOrEqual(1));
+      await eventually(() => expect(held.length).toBeGreaterThanOrEqual(1));
       // No more comes while nothing is released, but for what was on its way.
       await new Promise((resolve) => setTimeout(resolve, 5));
       expect(held.length).toBeLessThanOrEqual(BUFFER_COUNT);
@@ -228,7 +229,7 @@ describe('the descriptor is closed', () => {
     const { source, fd, writer } = openPipe();
     writer.end(payloadBytes(0, 10));
     await source.pump(({ release }) => release(), never);
-    await vi.waitFor(() => expect(isOpen(fd)).toBe(false));
+    await eventually(() => expect(isOpen(fd)).toBe(false));
     source.close();
   });
 
