@@ -81,8 +81,8 @@ function interruption(reason: unknown): PatchVdiError {
  * Builds a patch disk image: the upload goes in once, as a stream; a disk image comes out, sealed only if the
  * upload is what `verify` says. Memory does not grow with the upload or the image.
  *
- * The caller keeps what it passes: descriptors and streams stay open, and chunks of an iterable source must not be
- * changed after they were handed over.
+ * The caller keeps what it passes: streams and descriptors of files stay open (a pipe's or socket's is closed when it
+ * was the source), and chunks of an iterable source must not be changed after they were handed over.
  *
  * @throws PatchVdiError of every kind but `image`; whatever the kind, nothing mountable and nothing under the final
  *   name is left behind (design, "Errors")

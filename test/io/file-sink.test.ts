@@ -99,6 +99,21 @@ describe('a file', () => {
   });
 });
 
+test('a file that somebody put in the place of ours does not get the final name', async () => {
+  const folder = temporaryFolder();
+  const sink = sinkFor(join(folder, 'a.raw'));
+  sink.write(image, 0);
+  const [temporary = ''] = readdirSync(folder);
+  unlinkSync(join(folder, temporary));
+  writeFileSync(join(folder, temporary), 'something else');
+  await expect(sink.commit(image.length)).rejects.toMatchObject({
+    kind: 'sink',
+    message: 'the output was replaced while it was being built',
+    context: { found: 'a file that is not the one we wrote' },
+  });
+  expect(readdirSync(folder)).not.toContain('a.raw');
+});
+
 describe('of two builders', () => {
   test('exactly one wins, and the other one is told', async () => {
     const folder = temporaryFolder();

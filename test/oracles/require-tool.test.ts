@@ -45,6 +45,6 @@ test('what needs root is treated in the same way', () => {
   const { context, reasons } = recordingContext();
   const attempt = () => requireRoot(context);
   if (process.geteuid?.() === 0) expect(attempt).not.toThrow();
-  else expect(attempt).toThrow('only root may mount');
+  else expect(attempt).toThrow('this needs root');
   expect(reasons).toEqual([]);
 });

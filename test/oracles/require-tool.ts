@@ -32,5 +32,5 @@ export function requireTool(context: Skippable, ...programs: readonly string[]):
 
 /** For what only root may do: mounts. */
 export function requireRoot(context: Skippable): void {
-  if (geteuid?.() !== 0) unavailable(context, 'only root may mount');
+  if (geteuid?.() !== 0) unavailable(context, 'this needs root');
 }
