@@ -126,7 +126,11 @@ export function buildCommand(context: CommandContext): Command {
     .argument('<upload>', 'the file to put into the image; - for standard input')
     .option('-o, --output <file>', 'the image; - for standard output', '-')
     .option('--force', 'replace an existing output')
-    .option('--keyring <file>', 'public keys that may have signed, binary or armoured (repeatable)', collect)
+    .option(
+      '--keyring <path>',
+      'public keys: a file (binary, armoured, keybox) or a gpg home folder (repeatable)',
+      collect,
+    )
     .option(
       '--signer <fingerprint>',
       'full fingerprint that must have signed (repeatable: one of them)',
