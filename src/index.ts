@@ -11,6 +11,7 @@ export type {
   Progress,
   SinkOption,
   SourceOption,
+  UploadOptions,
   VerifyOption,
 } from './build/options.js';
 export type { IdentityRequest } from './build/identity.js';

@@ -99,7 +99,7 @@ export async function buildPatchImage(options: BuildOptions): Promise<BuildResul
 
   const cleanup = new Cleanup();
   try {
-    const job = openJob(options, requestedSize, stop, cleanup);
+    const job = await openJob(options, requestedSize, stop, cleanup);
     const result = resultOf(job, await (job.sink.seekable ? writeInPlace(job) : writeStream(job)));
     const warnings = (await cleanup.run()).map(String);
     return { ...result, warnings, elapsedMilliseconds: Math.round(performance.now() - startedAt) };
@@ -113,15 +113,15 @@ export async function buildPatchImage(options: BuildOptions): Promise<BuildResul
   }
 }
 
-function openJob(
+async function openJob(
   options: BuildOptions,
   requestedSize: number | undefined,
   stop: AbortController,
   cleanup: Cleanup,
-): Job {
+): Promise<Job> {
   stop.signal.throwIfAborted();
   refuseReplacingInputs(options);
-  const source = openSource(options.source, options.contentLength);
+  const source = await openSource(options.source, options);
   cleanup.add(() => source.close());
   refuseEmpty(source.contentLength, source.name);
   const sink = openSink(options.sink, stop.signal);

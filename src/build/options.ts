@@ -5,8 +5,9 @@ import type { Sink } from '../io/sink.js';
 import type { UploadSource } from '../io/chunk.js';
 import { FileSink } from '../io/file-sink.js';
 import { IterableSource } from '../io/iterable-source.js';
-import { openDescriptorSource, openPathSource } from '../io/open-source.js';
+import { openDescriptorSource, openPathSource, requireNoMember } from '../io/open-source.js';
 import { WritableSink, openDescriptorSink } from '../io/stream-sink.js';
+import { refusingZip } from '../io/zip-signature.js';
 import { IMAGE_FORMATS, type ImageFormat } from '../plan/plan.js';
 import { validatePolicy, type SignaturePolicy } from '../signature/policy.js';
 import { DEFAULT_SEARCH_PATH, type ToolEnvironment } from '../tools/find.js';
@@ -14,7 +15,7 @@ import { checkIdentity, type IdentityRequest } from './identity.js';
 import { checkRequestedSize } from './size-rule.js';
 
 /**
- * Where the upload comes from: a path, an open descriptor, or any async iterable of bytes. The descriptor of a file
+ * Where the upload comes from: a path (of a ZIP file, too), an open descriptor, or any async iterable of bytes. The descriptor of a file
  * stays open; that of a pipe or socket is closed when the build ends.
  */
 export type SourceOption =
@@ -49,10 +50,18 @@ export interface Progress {
   readonly totalBytes: number | undefined;
 }
 
-export interface ImageOptions extends IdentityRequest {
-  readonly format: ImageFormat;
+/** How the source is read. */
+export interface UploadOptions {
   /** Bytes of the upload, where the source does not know them itself. */
   readonly contentLength?: number | undefined;
+  /** The member of a ZIP file that is the upload; default: the one that ends in `.xsupdate`. */
+  readonly member?: string | undefined;
+  /** False: a ZIP archive is the upload itself, not the packing around it. */
+  readonly unzip?: boolean | undefined;
+}
+
+export interface ImageOptions extends IdentityRequest, UploadOptions {
+  readonly format: ImageFormat;
   /** Bytes of the image; rounded up to 2 MiB. Default: four times the upload, 4 GiB without a length. */
   readonly size?: number | undefined;
   /** Stops everything: the promise rejects with an error of kind `interrupted`, and nothing is left behind. */
@@ -127,10 +136,25 @@ export function checkImageOptions(options: ImageOptions): { readonly requestedSi
   return { requestedSize: checkRequestedSize(options.size) };
 }
 
-export function openSource(source: SourceOption, contentLength: number | undefined): UploadSource {
-  if (typeof source === 'string') return openPathSource(source, contentLength);
+function checkMember({ member, unzip }: UploadOptions): void {
+  if (member === undefined || unzip !== false) return;
+  throw new PatchVdiError('usage', 'a member needs unzipping', {
+    context: { found: '--member beside --no-unzip', expected: 'one or the other' },
+  });
+}
+
+/** @throws PatchVdiError `usage` | `upload` */
+export async function openSource(source: SourceOption, options: UploadOptions): Promise<UploadSource> {
+  const { contentLength, member, unzip } = options;
+  const request = { announced: contentLength, unzip, member };
+  checkMember(options);
+  if (typeof source === 'string') return await openPathSource(source, request);
   // First the iterables: a Node read stream has an `fd`, too.
-  if (Symbol.asyncIterator in source) return new IterableSource('upload', source, contentLength);
+  if (Symbol.asyncIterator in source) {
+    requireNoMember('upload', member);
+    const made = new IterableSource('upload', source, contentLength);
+    return unzip === false ? made : refusingZip(made);
+  }
   if (!Number.isInteger(source.fd)) {
     throw new PatchVdiError('usage', 'the source cannot be read', {
       context: {
@@ -140,7 +164,7 @@ export function openSource(source: SourceOption, contentLength: number | undefin
       hint: 'an old-style stream can be wrapped: new Readable().wrap(stream)',
     });
   }
-  return openDescriptorSource(source.name ?? `descriptor ${source.fd}`, source.fd, contentLength);
+  return await openDescriptorSource(source.name ?? `descriptor ${source.fd}`, source.fd, request);
 }
 
 /** @param abortSignal ends every wait for the reader of a stream */

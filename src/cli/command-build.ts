@@ -7,9 +7,10 @@ import { addImageOptions, readImageOptions, type RawImageOptions } from './image
 import type { CommandContext } from './program.js';
 import { startProgressBar } from './progress.js';
 import { summaryLines } from './summary.js';
+import { addSourceOptions, readSourceOptions, type RawSourceOptions } from './source-options.js';
 import { columnsOf } from './text.js';
 
-interface RawBuildOptions extends RawImageOptions {
+interface RawBuildOptions extends RawImageOptions, RawSourceOptions {
   readonly output: string;
   readonly force?: boolean;
   readonly keyring?: readonly string[];
@@ -101,6 +102,7 @@ async function build(upload: string, raw: RawBuildOptions, context: CommandConte
   const bar = showBar ? await startProgressBar() : undefined;
   const options: BuildOptions = {
     ...image,
+    ...readSourceOptions(raw),
     source,
     sink,
     verify,
@@ -141,7 +143,7 @@ export function buildCommand(context: CommandContext): Command {
     .option('--allow-sha256 <hex>', 'the upload must have this SHA-256')
     .option('--allow-weak-digest', 'accept SHA-1 and RIPEMD-160 signatures')
     .option('--allow-expired-key', 'accept a signature of a key that has expired');
-  return addImageOptions(command)
+  return addSourceOptions(addImageOptions(command))
     .option('--spool-dir <folder>', 'where an upload is kept that must be spooled; default: TMPDIR')
     .option('--digest', 'report the SHA-256 of the upload')
     .option('--json', 'print one result object (to stderr if the image goes to stdout)')

@@ -3,8 +3,9 @@ import { planPatchImage } from '../build/plan-image.js';
 import { describePlan, planRows, planTotals } from '../plan/describe.js';
 import { addImageOptions, readImageOptions, type RawImageOptions } from './image-options.js';
 import type { CommandContext } from './program.js';
+import { addSourceOptions, readSourceOptions, type RawSourceOptions } from './source-options.js';
 
-interface RawPlanOptions extends RawImageOptions {
+interface RawPlanOptions extends RawImageOptions, RawSourceOptions {
   readonly json?: boolean;
 }
 
@@ -13,6 +14,7 @@ async function plan(upload: string, raw: RawPlanOptions, context: CommandContext
   const source = upload === '-' ? { fd: 0, name: 'standard input' } : upload;
   const made = await planPatchImage({
     ...readImageOptions(raw, undefined),
+    ...readSourceOptions(raw),
     source,
     signal: context.interrupts.signal,
   });
@@ -35,7 +37,7 @@ export function planCommand(context: CommandContext): Command {
     .summary('show the segments of an image, write nothing')
     .description('Prints the ordered list of segments that build would write for an upload of that length.')
     .argument('<upload>', 'only its length is looked at; - for a redirected file, or with --content-length');
-  return addImageOptions(command)
+  return addSourceOptions(addImageOptions(command))
     .option('--json', 'print one object')
     .action((upload: string, raw: RawPlanOptions) => plan(upload, raw, context));
 }
