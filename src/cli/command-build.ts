@@ -1,18 +1,26 @@
 import { Command } from 'commander';
 import { buildPatchImage } from '../build/build-image.js';
-import type { BuildOptions, SinkOption, SourceOption, VerifyOption } from '../build/options.js';
+import type { BuildOptions, VerifyOption } from '../build/options.js';
 import { PatchVdiError } from '../errors.js';
 import type { SignaturePolicy } from '../signature/policy.js';
 import { addImageOptions, readImageOptions, type RawImageOptions } from './image-options.js';
 import type { CommandContext } from './program.js';
 import { startProgressBar } from './progress.js';
 import { summaryLines } from './summary.js';
-import { addSourceOptions, readSourceOptions, type RawSourceOptions } from './source-options.js';
+import {
+  addSourceOptions,
+  collect,
+  readSourceOptions,
+  sinkOption,
+  sourceOption,
+  type RawSourceOptions,
+} from './source-options.js';
 import { columnsOf } from './text.js';
 
 interface RawBuildOptions extends RawImageOptions, RawSourceOptions {
   readonly output: string;
   readonly force?: boolean;
+  readonly outputHeader?: readonly string[];
   readonly keyring?: readonly string[];
   readonly signer?: readonly string[];
   readonly signature?: string;
@@ -26,8 +34,6 @@ interface RawBuildOptions extends RawImageOptions, RawSourceOptions {
   readonly quiet?: boolean;
   readonly progress: boolean;
 }
-
-const collect = (value: string, before: readonly string[] = []): string[] => [...before, value];
 
 const EXAMPLES = `
 Examples:
@@ -68,26 +74,19 @@ function verifyOption(raw: RawBuildOptions): VerifyOption {
   };
 }
 
-function sourceOption(upload: string): SourceOption {
-  if (upload !== '-') return upload;
-  if (process.stdin.isTTY) {
-    throw new PatchVdiError('usage', 'standard input is a terminal', {
-      context: { found: 'a terminal', expected: 'an upload through a pipe or a redirected file' },
-      hint: 'cat UPLOAD | patch-vdi build - ..., or name the file instead of -',
-    });
-  }
-  return { fd: 0, name: 'standard input' };
-}
-
-function sinkOption(output: string, force: boolean): SinkOption {
-  if (output !== '-') return { path: output, force };
-  if (process.stdout.isTTY) {
+function refuseTerminals(upload: string, output: string): void {
+  if (output === '-' && process.stdout.isTTY) {
     throw new PatchVdiError('usage', 'a disk image is not for a terminal', {
       context: { found: 'standard output is a terminal', expected: 'a file, a pipe, or -o FILE' },
       hint: 'add -o FILE',
     });
   }
-  return { fd: 1, name: 'standard output' };
+  if (upload === '-' && process.stdin.isTTY) {
+    throw new PatchVdiError('usage', 'standard input is a terminal', {
+      context: { found: 'a terminal', expected: 'an upload through a pipe or a redirected file' },
+      hint: 'cat UPLOAD | patch-vdi build - ..., or name the file instead of -',
+    });
+  }
 }
 
 async function build(upload: string, raw: RawBuildOptions, context: CommandContext): Promise<void> {
@@ -95,8 +94,9 @@ async function build(upload: string, raw: RawBuildOptions, context: CommandConte
   context.useJson(raw.json === true ? (toStdout ? 'stderr' : 'stdout') : undefined);
   const image = readImageOptions(raw, raw.output);
   const verify = verifyOption(raw);
-  const sink = sinkOption(raw.output, raw.force === true);
-  const source = sourceOption(upload);
+  refuseTerminals(upload, raw.output);
+  const sink = sinkOption(raw.output, raw.force === true, raw.outputHeader);
+  const source = sourceOption(upload, raw.header);
 
   const showBar = process.stderr.isTTY && raw.progress && raw.quiet !== true && raw.json !== true;
   const bar = showBar ? await startProgressBar() : undefined;
@@ -125,9 +125,10 @@ export function buildCommand(context: CommandContext): Command {
     .description(
       'Writes an upload as the file "patch" into a new ext4 disk image, in one pass, and seals the image only if the signature holds.',
     )
-    .argument('<upload>', 'the file to put into the image; - for standard input')
-    .option('-o, --output <file>', 'the image; - for standard output', '-')
+    .argument('<upload>', 'the file to put into the image, by name or URL; - for standard input')
+    .option('-o, --output <file>', 'the image: a file, a URL for a PUT; - for standard output', '-')
     .option('--force', 'replace an existing output')
+    .option('--output-header <header>', '"Name: value" for the server of the output (repeatable)', collect)
     .option(
       '--keyring <path>',
       'public keys: a file (binary, armoured, keybox) or a gpg home folder (repeatable)',

@@ -3,7 +3,12 @@ import { planPatchImage } from '../build/plan-image.js';
 import { describePlan, planRows, planTotals } from '../plan/describe.js';
 import { addImageOptions, readImageOptions, type RawImageOptions } from './image-options.js';
 import type { CommandContext } from './program.js';
-import { addSourceOptions, readSourceOptions, type RawSourceOptions } from './source-options.js';
+import {
+  addSourceOptions,
+  readSourceOptions,
+  sourceOption,
+  type RawSourceOptions,
+} from './source-options.js';
 
 interface RawPlanOptions extends RawImageOptions, RawSourceOptions {
   readonly json?: boolean;
@@ -11,7 +16,7 @@ interface RawPlanOptions extends RawImageOptions, RawSourceOptions {
 
 async function plan(upload: string, raw: RawPlanOptions, context: CommandContext): Promise<void> {
   context.useJson(raw.json === true ? 'stdout' : undefined);
-  const source = upload === '-' ? { fd: 0, name: 'standard input' } : upload;
+  const source = sourceOption(upload, raw.header);
   const made = await planPatchImage({
     ...readImageOptions(raw, undefined),
     ...readSourceOptions(raw),
