@@ -24,6 +24,14 @@ type Answer =
   | { readonly kind: 'refusal'; readonly error: Promise<PatchVdiError> };
 
 /**
+ * Resolves when the event loop has looked for what has arrived since this call and handled it; calls resolve in
+ * their order. (One turn is not enough: its look may lie some time back.)
+ */
+function afterNextPoll(): Promise<void> {
+  return new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
+}
+
+/**
  * The body of a request. Whatever breaks it, the server's own words count, if there are any: a server that refuses
  * stops reading, and all that the writer sees is a broken pipe.
  */
@@ -119,15 +127,24 @@ class RequestBody extends WritableSink {
     this.#stop.abort(error);
   }
 
+  /** The connection stands, and the head of the request was written to it. */
+  connected(): Promise<void> {
+    const event = this.#target.url.protocol === 'https:' ? 'secureConnect' : 'connect';
+    return this.until((done) => {
+      this.#request.once('socket', (socket) => socket.once(event, done)).flushHeaders();
+    });
+  }
+
   /**
-   * Writes wait for the end of this turn of the event loop: an answer that came in it is seen before the write that
-   * would only find the connection closed. It also makes one writev of many small writes.
+   * A server that refuses may answer and close at once. A write that finds the connection closed loses the answer,
+   * because Node closes its end then; so each write comes right after a look at what has arrived (afterNextPoll). It
+   * also makes one writev of many small writes.
    */
   protected override send(bytes: Uint8Array, position: number, done?: () => void): void {
     this.#handedOver += bytes.length;
     this.#queuedBytes += bytes.length;
     this.#queue.push({ bytes, position, done });
-    if (this.#queue.length === 1) setImmediate(() => this.#sendQueue());
+    if (this.#queue.length === 1) void afterNextPoll().then(() => this.#sendQueue());
   }
 
   #sendQueue(): void {
@@ -144,17 +161,12 @@ class RequestBody extends WritableSink {
 
   override drained(): Promise<void> | undefined {
     if (this.#queuedBytes < MAX_QUEUED_BYTES) return super.drained();
-    return this.#queueSent().then(() => super.drained());
+    return afterNextPoll().then(() => super.drained());
   }
 
   override async flush(): Promise<void> {
-    await this.#queueSent();
+    await afterNextPoll();
     await super.flush();
-  }
-
-  /** Immediates run in the order in which they were asked for. */
-  #queueSent(): Promise<void> {
-    return new Promise((resolve) => setImmediate(resolve));
   }
 
   override async commit(totalLength: number): Promise<void> {
@@ -198,7 +210,7 @@ export class HttpSink implements Sink {
     trace('http', `PUT ${this.name}, ${totalLength} bytes`);
     const request = await startRequest(this.#target, 'PUT', { 'content-length': totalLength });
     this.#body = new RequestBody(this.#target, request, totalLength, this.#stop);
-    request.flushHeaders();
+    await this.#body.connected();
   }
 
   #begun(): RequestBody {
