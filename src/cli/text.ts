@@ -1,4 +1,4 @@
-import { printable } from '../printable.js';
+import { printable } from '../signature/printable.js';
 
 /** The width that everything must fit in when nothing better is known. */
 const DEFAULT_COLUMNS = 80;

@@ -1,6 +1,6 @@
 import type { ClientRequest, IncomingMessage } from 'node:http';
 import { PatchVdiError } from '../errors.js';
-import { printable } from '../printable.js';
+import { printable } from '../signature/printable.js';
 import { trace } from '../trace.js';
 import type { ChunkReceiver, UploadSource } from './chunk.js';
 import { connectionFailure, describeAnswer, parseTarget, startRequest, urlName } from './http.js';

@@ -1,6 +1,6 @@
 import type { ClientRequest, IncomingMessage, OutgoingHttpHeaders } from 'node:http';
 import { PatchVdiError, systemErrorCode, type ErrorKind } from '../errors.js';
-import { printable } from '../printable.js';
+import { printable } from '../signature/printable.js';
 
 /** Header fields that the user adds to a request. */
 export type HttpHeaders = Readonly<Record<string, string>>;

@@ -1,7 +1,7 @@
 import { read } from 'node:fs';
 import { RandomAccessReader, fromRandomAccessReaderPromise, type Entry, type ZipFile } from 'yauzl';
 import { PatchVdiError, isPatchVdiError, type ErrorContext } from '../errors.js';
-import { printable } from '../printable.js';
+import { printable } from '../signature/printable.js';
 import { describeBytes } from '../units.js';
 
 /** A hotfix has a handful of members; the whole list is held in memory. */

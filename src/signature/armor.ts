@@ -1,5 +1,5 @@
 import type { Complain } from './complaint.js';
-import { printable } from '../printable.js';
+import { printable } from './printable.js';
 
 /** An armoured block, decoded. */
 export interface ArmoredBlock {

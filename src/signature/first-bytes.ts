@@ -1,4 +1,4 @@
-import { hexBytes } from '../printable.js';
+import { hexBytes } from './printable.js';
 import { TAG, tagName, tagOfHeaderOctet } from './packet-tags.js';
 
 /** Enough of an upload to tell its kind, bytes; what is shorter is described as far as it goes. */

@@ -1,4 +1,4 @@
-import { hexBytes } from '../printable.js';
+import { hexBytes } from './printable.js';
 import type { Complain } from './complaint.js';
 import { isDataTag, tagName, tagOfHeaderOctet } from './packet-tags.js';
 

@@ -1,5 +1,5 @@
 import { PatchVdiError } from '../errors.js';
-import { printable } from '../printable.js';
+import { printable } from './printable.js';
 
 /** Who may have signed, and what is let pass. */
 export interface SignaturePolicy {

@@ -3,7 +3,7 @@ import { parseStatus, type JudgementLine, type StatusLine, type ValidLine } from
 import { toolFailure, type ToolResult } from '../tools/run.js';
 import { complaintsAbout } from './complaint.js';
 import { normalFingerprint, type SignaturePolicy } from './policy.js';
-import { printable } from '../printable.js';
+import { printable } from './printable.js';
 
 /** One good signature. */
 export interface VerifiedSignature {

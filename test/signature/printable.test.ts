@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { hexBytes, printable } from '../src/printable.js';
+import { hexBytes, printable } from '../../src/signature/printable.js';
 
 describe('printable', () => {
   it.each([
