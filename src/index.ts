@@ -11,6 +11,7 @@ export type {
   Progress,
   SinkOption,
   SourceOption,
+  UploadOptions,
   VerifyOption,
 } from './build/options.js';
 export type { IdentityRequest } from './build/identity.js';
@@ -22,6 +23,7 @@ export {
   type ErrorKind,
 } from './errors.js';
 export { describePlan, planRows, planTotals, type PlanRow } from './plan/describe.js';
+export type { HttpHeaders } from './io/http.js';
 export type { ImageFormat, Plan } from './plan/plan.js';
 export type { PlanEntry, PlanSegments, SegmentContent, SegmentDraft, Turn } from './plan/segment-list.js';
 export type { SignaturePolicy } from './signature/policy.js';

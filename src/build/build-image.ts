@@ -99,32 +99,33 @@ export async function buildPatchImage(options: BuildOptions): Promise<BuildResul
 
   const cleanup = new Cleanup();
   try {
-    const job = openJob(options, requestedSize, stop, cleanup);
+    const job = await openJob(options, requestedSize, stop, cleanup);
     const result = resultOf(job, await (job.sink.seekable ? writeInPlace(job) : writeStream(job)));
     const warnings = (await cleanup.run()).map(String);
     return { ...result, warnings, elapsedMilliseconds: Math.round(performance.now() - startedAt) };
   } catch (error) {
-    // Programs that still run for a build that has failed are stopped; the first error is the one that counts.
+    // Programs that still run for a build that has failed are stopped; the first error is the one that counts, and
+    // what stopped the others came before theirs.
+    const first: unknown = stop.signal.aborted ? stop.signal.reason : error;
     stop.abort(isPatchVdiError(error) ? error : interruption(error));
-    const first = options.signal?.aborted === true ? interruption(options.signal.reason) : error;
     throw withLeftovers(first, await cleanup.run());
   } finally {
     options.signal?.removeEventListener('abort', onAbort);
   }
 }
 
-function openJob(
+async function openJob(
   options: BuildOptions,
   requestedSize: number | undefined,
   stop: AbortController,
   cleanup: Cleanup,
-): Job {
+): Promise<Job> {
   stop.signal.throwIfAborted();
   refuseReplacingInputs(options);
-  const source = openSource(options.source, options.contentLength);
+  const source = await openSource(options.source, options, stop.signal);
   cleanup.add(() => source.close());
   refuseEmpty(source.contentLength, source.name);
-  const sink = openSink(options.sink, stop.signal);
+  const sink = await openSink(options.sink, options, stop);
   cleanup.add(() => sink.discard());
   const environment = toolEnvironment(options.environment);
   const virtualSize = imageSize(source.contentLength, requestedSize);

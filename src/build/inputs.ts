@@ -1,4 +1,5 @@
 import { fstatSync, statSync, type Stats } from 'node:fs';
+import { join } from 'node:path';
 import { PatchVdiError } from '../errors.js';
 import type { BuildOptions } from './options.js';
 
@@ -18,7 +19,9 @@ function statOf(path: string): Stats | undefined {
 
 function inputsOf({ source, verify }: BuildOptions): Input[] {
   const { keyrings = [], detachedSignature } = verify.signature ?? {};
-  const inputs = keyrings.map((path) => ({ what: 'a keyring', stats: statOf(path) }));
+  // A keyring may be a folder, of which one file is read.
+  const files = keyrings.flatMap((path) => [path, join(path, 'pubring.kbx'), join(path, 'pubring.gpg')]);
+  const inputs = files.map((path) => ({ what: 'a keyring', stats: statOf(path) }));
   if (detachedSignature !== undefined)
     inputs.push({ what: 'the signature', stats: statOf(detachedSignature) });
   if (typeof source === 'string') inputs.push({ what: 'the upload', stats: statOf(source) });

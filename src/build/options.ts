@@ -5,8 +5,11 @@ import type { Sink } from '../io/sink.js';
 import type { UploadSource } from '../io/chunk.js';
 import { FileSink } from '../io/file-sink.js';
 import { IterableSource } from '../io/iterable-source.js';
-import { openDescriptorSource, openPathSource } from '../io/open-source.js';
+import { WatchedSink, watchSource } from '../io/idle-timeout.js';
+import { isHttpUrl, type HttpHeaders } from '../io/http.js';
+import { openDescriptorSource, openPathSource, requireNoMember } from '../io/open-source.js';
 import { WritableSink, openDescriptorSink } from '../io/stream-sink.js';
+import { refusingZip } from '../io/zip-signature.js';
 import { IMAGE_FORMATS, type ImageFormat } from '../plan/plan.js';
 import { validatePolicy, type SignaturePolicy } from '../signature/policy.js';
 import { DEFAULT_SEARCH_PATH, type ToolEnvironment } from '../tools/find.js';
@@ -14,21 +17,23 @@ import { checkIdentity, type IdentityRequest } from './identity.js';
 import { checkRequestedSize } from './size-rule.js';
 
 /**
- * Where the upload comes from: a path, an open descriptor, or any async iterable of bytes. The descriptor of a file
+ * Where the upload comes from: a path (of a ZIP file, too), an http(s) URL, an open descriptor, or any async iterable of bytes. The descriptor of a file
  * stays open; that of a pipe or socket is closed when the build ends.
  */
 export type SourceOption =
   | string
+  | { readonly url: string; readonly headers?: HttpHeaders }
   | { readonly fd: number; readonly name?: string }
   | AsyncIterable<Uint8Array>;
 
 /**
- * Where the image goes: the path of a new file, an open descriptor, or a Node stream (which the caller ends).
+ * Where the image goes: the path of a new file, an http(s) URL for a PUT, an open descriptor, or a Node stream (which the caller ends).
  * A path gets its content only when the image is complete and verified.
  */
 export type SinkOption =
   | string
   | { readonly path: string; readonly force?: boolean }
+  | { readonly url: string; readonly headers?: HttpHeaders }
   | { readonly fd: number; readonly name?: string }
   | Writable;
 
@@ -49,10 +54,27 @@ export interface Progress {
   readonly totalBytes: number | undefined;
 }
 
-export interface ImageOptions extends IdentityRequest {
-  readonly format: ImageFormat;
+/** How the source is read, and how long anything is waited for. */
+export interface UploadOptions {
   /** Bytes of the upload, where the source does not know them itself. */
   readonly contentLength?: number | undefined;
+  /** The member of a ZIP file that is the upload; default: the one that ends in `.xsupdate`. */
+  readonly member?: string | undefined;
+  /** False: a ZIP archive is the upload itself, not the packing around it. */
+  readonly unzip?: boolean | undefined;
+  /**
+   * Seconds that the source may be silent, or a stream or server may take nothing. 0: for ever. Default: 300 for
+   * http(s), else for ever.
+   */
+  readonly idleTimeoutSeconds?: number | undefined;
+}
+
+const DEFAULT_HTTP_IDLE_SECONDS = 300;
+/** The longest that a timer can run. */
+const MAX_IDLE_SECONDS = 2_147_483;
+
+export interface ImageOptions extends IdentityRequest, UploadOptions {
+  readonly format: ImageFormat;
   /** Bytes of the image; rounded up to 2 MiB. Default: four times the upload, 4 GiB without a length. */
   readonly size?: number | undefined;
   /** Stops everything: the promise rejects with an error of kind `interrupted`, and nothing is left behind. */
@@ -127,24 +149,112 @@ export function checkImageOptions(options: ImageOptions): { readonly requestedSi
   return { requestedSize: checkRequestedSize(options.size) };
 }
 
-export function openSource(source: SourceOption, contentLength: number | undefined): UploadSource {
-  if (typeof source === 'string') return openPathSource(source, contentLength);
+function checkUploadOptions({ member, unzip, idleTimeoutSeconds: seconds = 0 }: UploadOptions): void {
+  if (member !== undefined && unzip === false) {
+    throw new PatchVdiError('usage', 'a member needs unzipping', {
+      context: { found: '--member beside --no-unzip', expected: 'one or the other' },
+    });
+  }
+  if (!(seconds >= 0 && seconds <= MAX_IDLE_SECONDS)) {
+    throw new PatchVdiError('usage', 'the idle timeout cannot be used', {
+      context: { found: String(seconds), expected: `0 to ${MAX_IDLE_SECONDS} seconds` },
+    });
+  }
+}
+
+/** Undefined: for ever. */
+function idleMilliseconds({ idleTimeoutSeconds }: UploadOptions, remote: boolean): number | undefined {
+  const seconds = idleTimeoutSeconds ?? (remote ? DEFAULT_HTTP_IDLE_SECONDS : 0);
+  return seconds === 0 ? undefined : seconds * 1000;
+}
+
+/**
+ * @param abortSignal ends the wait for a server's answer
+ * @throws PatchVdiError `usage` | `upload`; the reason of the signal
+ */
+export async function openSource(
+  source: SourceOption,
+  options: UploadOptions,
+  abortSignal: AbortSignal,
+): Promise<UploadSource> {
+  checkUploadOptions(options);
+  const place = typeof source === 'string' && isHttpUrl(source) ? { url: source } : source;
+  const remote = isRemote(place);
+  const idle = idleMilliseconds(options, remote);
+  const opened = remote
+    ? await openRemoteSource(place, options, idle, abortSignal)
+    : await openLocalSource(place, options);
+  return idle === undefined ? opened : watchSource(opened, idle);
+}
+
+interface Remote {
+  readonly url: string;
+  readonly headers?: HttpHeaders;
+}
+
+function isRemote(place: SourceOption | SinkOption): place is Remote {
+  // First the streams: some of them have a `url`, too.
+  if (typeof place === 'string' || Symbol.asyncIterator in place || isWritable(place)) return false;
+  return 'url' in place;
+}
+
+async function openRemoteSource(
+  { url, headers = {} }: Remote,
+  { contentLength: announced, member, unzip }: UploadOptions,
+  idle: number | undefined,
+  abortSignal: AbortSignal,
+): Promise<UploadSource> {
+  requireNoMember('the URL', member);
+  const { openHttpSource } = await import('../io/http-source.js');
+  const opened = await openHttpSource(url, { headers, announced, idleMilliseconds: idle, abortSignal });
+  return unzip === false ? opened : refusingZip(opened);
+}
+
+async function openLocalSource(
+  source: Exclude<SourceOption, Remote>,
+  options: UploadOptions,
+): Promise<UploadSource> {
+  const { contentLength, member, unzip } = options;
+  const request = { announced: contentLength, unzip, member };
+  if (typeof source === 'string') return await openPathSource(source, request);
   // First the iterables: a Node read stream has an `fd`, too.
-  if (Symbol.asyncIterator in source) return new IterableSource('upload', source, contentLength);
+  if (Symbol.asyncIterator in source) {
+    requireNoMember('upload', member);
+    const made = new IterableSource('upload', source, contentLength);
+    return unzip === false ? made : refusingZip(made);
+  }
   if (!Number.isInteger(source.fd)) {
     throw new PatchVdiError('usage', 'the source cannot be read', {
       context: {
         found: 'an object without fd and without Symbol.asyncIterator',
-        expected: 'a path, { fd }, or an async iterable',
+        expected: 'a path, a URL, { fd }, or an async iterable',
       },
       hint: 'an old-style stream can be wrapped: new Readable().wrap(stream)',
     });
   }
-  return openDescriptorSource(source.name ?? `descriptor ${source.fd}`, source.fd, contentLength);
+  return await openDescriptorSource(source.name ?? `descriptor ${source.fd}`, source.fd, request);
 }
 
-/** @param abortSignal ends every wait for the reader of a stream */
-export function openSink(sink: SinkOption, abortSignal: AbortSignal): Sink {
+/** @param stop a stream that stalls, or a server that refuses, stops everything with it */
+export async function openSink(
+  sink: SinkOption,
+  options: UploadOptions,
+  stop: AbortController,
+): Promise<Sink> {
+  const place = typeof sink === 'string' && isHttpUrl(sink) ? { url: sink } : sink;
+  const remote = isRemote(place);
+  const opened = remote ? await openRemoteSink(place, stop) : openLocalSink(place, stop.signal);
+  const idle = idleMilliseconds(options, remote);
+  // Files and devices take what they are given, however long a disk takes for it.
+  return idle === undefined || opened.seekable ? opened : new WatchedSink(opened, idle, stop);
+}
+
+async function openRemoteSink({ url, headers = {} }: Remote, stop: AbortController): Promise<Sink> {
+  const { HttpSink } = await import('../io/http-sink.js');
+  return new HttpSink(url, headers, stop);
+}
+
+function openLocalSink(sink: Exclude<SinkOption, Remote>, abortSignal: AbortSignal): Sink {
   if (typeof sink === 'string') return new FileSink(sink, false);
   // First the streams: a Node write stream has a `path` and an `fd`, too.
   if (isWritable(sink)) return new WritableSink('output stream', sink, abortSignal);
@@ -152,6 +262,6 @@ export function openSink(sink: SinkOption, abortSignal: AbortSignal): Sink {
   return openDescriptorSink(sink.name ?? `descriptor ${sink.fd}`, sink.fd, abortSignal);
 }
 
-function isWritable(sink: Exclude<SinkOption, string>): sink is Writable {
-  return 'write' in sink && typeof sink.write === 'function';
+function isWritable(place: object): place is Writable {
+  return 'write' in place && typeof place.write === 'function';
 }

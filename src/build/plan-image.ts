@@ -61,7 +61,7 @@ export async function planPatchImage(options: PlanOptions): Promise<Plan> {
   let contentLength = options.contentLength;
   let name = 'upload';
   if (options.source !== undefined) {
-    const source = openSource(options.source, options.contentLength);
+    const source = await openSource(options.source, options, options.signal ?? new AbortController().signal);
     ({ contentLength, name } = source);
     source.close();
   }

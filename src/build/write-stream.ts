@@ -43,10 +43,12 @@ export async function writeStream(job: Job): Promise<WrittenImage> {
   if (guard === undefined) {
     await template.checked;
     spooled?.guard.requireScratch(template.scratchBytes);
+    await sink.begin?.(plan.totalLength);
     const writer = new PlanWriter(plan.entries, template.file, sink);
     await pumpUpload(job, spooled?.source ?? job.source, undefined, 'write', writer.accept.bind(writer));
     await writer.finish();
   } else {
+    await sink.begin?.(plan.totalLength);
     const writer = new PlanWriter(body, template.file, sink);
     const payload = mapImage(template.facts).filter((range) => range.payloadOffset !== undefined);
     await pumpUpload(job, job.source, guard, 'write', writer.accept.bind(writer), new DecoyWatch(payload));

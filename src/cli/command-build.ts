@@ -1,17 +1,26 @@
 import { Command } from 'commander';
 import { buildPatchImage } from '../build/build-image.js';
-import type { BuildOptions, SinkOption, SourceOption, VerifyOption } from '../build/options.js';
+import type { BuildOptions, VerifyOption } from '../build/options.js';
 import { PatchVdiError } from '../errors.js';
 import type { SignaturePolicy } from '../signature/policy.js';
 import { addImageOptions, readImageOptions, type RawImageOptions } from './image-options.js';
 import type { CommandContext } from './program.js';
 import { startProgressBar } from './progress.js';
 import { summaryLines } from './summary.js';
+import {
+  addSourceOptions,
+  collect,
+  readSourceOptions,
+  sinkOption,
+  sourceOption,
+  type RawSourceOptions,
+} from './source-options.js';
 import { columnsOf } from './text.js';
 
-interface RawBuildOptions extends RawImageOptions {
+interface RawBuildOptions extends RawImageOptions, RawSourceOptions {
   readonly output: string;
   readonly force?: boolean;
+  readonly outputHeader?: readonly string[];
   readonly keyring?: readonly string[];
   readonly signer?: readonly string[];
   readonly signature?: string;
@@ -25,8 +34,6 @@ interface RawBuildOptions extends RawImageOptions {
   readonly quiet?: boolean;
   readonly progress: boolean;
 }
-
-const collect = (value: string, before: readonly string[] = []): string[] => [...before, value];
 
 const EXAMPLES = `
 Examples:
@@ -67,26 +74,19 @@ function verifyOption(raw: RawBuildOptions): VerifyOption {
   };
 }
 
-function sourceOption(upload: string): SourceOption {
-  if (upload !== '-') return upload;
-  if (process.stdin.isTTY) {
-    throw new PatchVdiError('usage', 'standard input is a terminal', {
-      context: { found: 'a terminal', expected: 'an upload through a pipe or a redirected file' },
-      hint: 'cat UPLOAD | patch-vdi build - ..., or name the file instead of -',
-    });
-  }
-  return { fd: 0, name: 'standard input' };
-}
-
-function sinkOption(output: string, force: boolean): SinkOption {
-  if (output !== '-') return { path: output, force };
-  if (process.stdout.isTTY) {
+function refuseTerminals(upload: string, output: string): void {
+  if (output === '-' && process.stdout.isTTY) {
     throw new PatchVdiError('usage', 'a disk image is not for a terminal', {
       context: { found: 'standard output is a terminal', expected: 'a file, a pipe, or -o FILE' },
       hint: 'add -o FILE',
     });
   }
-  return { fd: 1, name: 'standard output' };
+  if (upload === '-' && process.stdin.isTTY) {
+    throw new PatchVdiError('usage', 'standard input is a terminal', {
+      context: { found: 'a terminal', expected: 'an upload through a pipe or a redirected file' },
+      hint: 'cat UPLOAD | patch-vdi build - ..., or name the file instead of -',
+    });
+  }
 }
 
 async function build(upload: string, raw: RawBuildOptions, context: CommandContext): Promise<void> {
@@ -94,13 +94,15 @@ async function build(upload: string, raw: RawBuildOptions, context: CommandConte
   context.useJson(raw.json === true ? (toStdout ? 'stderr' : 'stdout') : undefined);
   const image = readImageOptions(raw, raw.output);
   const verify = verifyOption(raw);
-  const sink = sinkOption(raw.output, raw.force === true);
-  const source = sourceOption(upload);
+  refuseTerminals(upload, raw.output);
+  const sink = sinkOption(raw.output, raw.force === true, raw.outputHeader);
+  const source = sourceOption(upload, raw.header);
 
   const showBar = process.stderr.isTTY && raw.progress && raw.quiet !== true && raw.json !== true;
   const bar = showBar ? await startProgressBar() : undefined;
   const options: BuildOptions = {
     ...image,
+    ...readSourceOptions(raw),
     source,
     sink,
     verify,
@@ -123,10 +125,15 @@ export function buildCommand(context: CommandContext): Command {
     .description(
       'Writes an upload as the file "patch" into a new ext4 disk image, in one pass, and seals the image only if the signature holds.',
     )
-    .argument('<upload>', 'the file to put into the image; - for standard input')
-    .option('-o, --output <file>', 'the image; - for standard output', '-')
+    .argument('<upload>', 'the file to put into the image, by name or URL; - for standard input')
+    .option('-o, --output <file>', 'the image: a file, a URL for a PUT; - for standard output', '-')
     .option('--force', 'replace an existing output')
-    .option('--keyring <file>', 'public keys that may have signed, binary or armoured (repeatable)', collect)
+    .option('--output-header <header>', '"Name: value" for the server of the output (repeatable)', collect)
+    .option(
+      '--keyring <path>',
+      'public keys: a file (binary, armoured, keybox) or a gpg home folder (repeatable)',
+      collect,
+    )
     .option(
       '--signer <fingerprint>',
       'full fingerprint that must have signed (repeatable: one of them)',
@@ -137,7 +144,7 @@ export function buildCommand(context: CommandContext): Command {
     .option('--allow-sha256 <hex>', 'the upload must have this SHA-256')
     .option('--allow-weak-digest', 'accept SHA-1 and RIPEMD-160 signatures')
     .option('--allow-expired-key', 'accept a signature of a key that has expired');
-  return addImageOptions(command)
+  return addSourceOptions(addImageOptions(command))
     .option('--spool-dir <folder>', 'where an upload is kept that must be spooled; default: TMPDIR')
     .option('--digest', 'report the SHA-256 of the upload')
     .option('--json', 'print one result object (to stderr if the image goes to stdout)')

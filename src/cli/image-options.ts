@@ -1,6 +1,7 @@
 import { Option, type Command } from 'commander';
 import type { ImageOptions } from '../build/options.js';
 import { PatchVdiError } from '../errors.js';
+import { isHttpUrl } from '../io/http.js';
 import { IMAGE_FORMATS, type ImageFormat } from '../plan/plan.js';
 import { parseByteSize } from '../units.js';
 import { environmentOfProcess, sourceDateEpoch } from './environment.js';
@@ -41,17 +42,22 @@ function byteSize(option: string, text: string | undefined): number | undefined 
 
 const FORMAT_OF_ENDING: Readonly<Record<string, ImageFormat>> = { vhd: 'vhd', raw: 'raw', img: 'raw' };
 
+/** The part of an output that may end in a format; of a URL only the path, and never its credentials. */
+function placeOf(output: string | undefined): string {
+  if (output === undefined || output === '-') return 'no output file';
+  if (!isHttpUrl(output)) return output;
+  return URL.canParse(output) ? new URL(output).pathname : 'no URL';
+}
+
 function formatOf(option: string | undefined, output: string | undefined): ImageFormat {
   const chosen = IMAGE_FORMATS.find((format) => format === option);
   if (chosen !== undefined) return chosen;
-  const ending = /\.([^./]+)$/.exec(output ?? '')?.[1]?.toLowerCase();
+  const place = placeOf(output);
+  const ending = /\.([^./]+)$/.exec(place)?.[1]?.toLowerCase();
   const format = ending === undefined ? undefined : FORMAT_OF_ENDING[ending];
   if (format !== undefined) return format;
   throw new PatchVdiError('usage', 'the format of the image is not given', {
-    context: {
-      found: output === undefined || output === '-' ? 'no output file' : output,
-      expected: 'an output ending in .vhd, .raw or .img',
-    },
+    context: { found: place, expected: 'an output ending in .vhd, .raw or .img' },
     hint: 'add --format vhd, vhd-fixed or raw',
   });
 }

@@ -7,6 +7,8 @@ export interface Sink {
   /** For messages: the path, or `standard output`. */
   readonly name: string;
   readonly seekable: boolean;
+  /** Before the first byte, where the length of the whole output must be told first. */
+  begin?(totalLength: number): Promise<void>;
   /**
    * Writes at a place of the output; for a stream, the place must be where the stream stands.
    * `bytes` must not change until `done` was called.

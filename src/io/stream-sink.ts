@@ -57,6 +57,7 @@ abstract class OrderedSink implements Sink {
  */
 export class WritableSink extends OrderedSink {
   readonly #stream: Writable;
+  #failing = false;
   #failure: PatchVdiError | undefined;
   #pending = 0;
   readonly #waiting = new Set<{
@@ -72,7 +73,7 @@ export class WritableSink extends OrderedSink {
     super(name);
     this.#stream = stream;
     this.#abortSignal = abortSignal;
-    this.#onError = (cause) => this.#fail(cause);
+    this.#onError = (cause) => this.fail(cause);
     stream.on('error', this.#onError);
     stream.on('close', this.#onClose);
     abortSignal?.addEventListener('abort', this.#onAbort);
@@ -81,12 +82,31 @@ export class WritableSink extends OrderedSink {
   readonly #onAbort = (): void => this.#rejectWaiting(this.#abortSignal?.reason as Error);
 
   readonly #onClose = (): void => {
-    if (this.#pending > 0) this.#fail(new Error('closed while bytes were waiting'));
+    if (this.#pending > 0) this.fail(new Error('closed while bytes were waiting'));
   };
 
-  #fail(cause: Error): void {
-    this.#failure ??= writeFailure(this.name, 0, cause);
-    this.#rejectWaiting(this.#failure);
+  /** The first fault counts. */
+  protected fail(cause: Error): void {
+    if (this.#failing) return;
+    this.#failing = true;
+    const failure = this.explain(cause);
+    if (failure instanceof Promise) void failure.then((error) => this.failed(error));
+    else this.failed(failure);
+  }
+
+  /** The error of a stream that broke. Whoever waits for the stream waits for the explanation. */
+  protected explain(cause: Error): PatchVdiError | Promise<PatchVdiError> {
+    return writeFailure(this.name, 0, cause);
+  }
+
+  protected failed(error: PatchVdiError): void {
+    this.#failure = error;
+    this.#rejectWaiting(error);
+  }
+
+  /** Whether it has failed, or is about to. */
+  protected get failing(): boolean {
+    return this.#failing;
   }
 
   #rejectWaiting(error: Error): void {
@@ -99,7 +119,7 @@ export class WritableSink extends OrderedSink {
     this.#pending += bytes.length;
     this.#stream.write(bytes, (error) => {
       this.#pending -= bytes.length;
-      if (error) this.#fail(error);
+      if (error) this.fail(error);
       else this.#wake();
       done?.();
     });
@@ -116,12 +136,21 @@ export class WritableSink extends OrderedSink {
   #waitFor(whenPendingAtMost: number): Promise<void> {
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
     if (this.#abortSignal?.aborted === true) return Promise.reject(this.#abortSignal.reason as Error);
-    if (this.#pending <= whenPendingAtMost) return Promise.resolve();
+    if (this.#pending <= whenPendingAtMost && !this.#failing) return Promise.resolve();
     return new Promise((resolve, reject) => this.#waiting.add({ resolve, reject, whenPendingAtMost }));
   }
 
+  /** Waits for something else than room: until `register`'s argument was called, unless the stream fails first. */
+  protected until(register: (done: () => void) => void): Promise<void> {
+    const waiting = this.#waitFor(-1);
+    for (const waiter of this.#waiting) {
+      if (waiter.whenPendingAtMost < 0) register(waiter.resolve);
+    }
+    return waiting;
+  }
+
   drained(): Promise<void> | undefined {
-    if (this.#failure === undefined && this.#pending <= HIGH_WATER_BYTES) return undefined;
+    if (!this.#failing && this.#pending <= HIGH_WATER_BYTES) return undefined;
     return this.#waitFor(HIGH_WATER_BYTES / 2);
   }
 

@@ -31,7 +31,7 @@ const KNOWN_STARTS: readonly (readonly [magic: string, found: string, hint: stri
   [
     'PK\u0003\u0004',
     'a ZIP file',
-    'hotfixes are downloaded as ZIP files: unzip it and use the .xsupdate file inside',
+    'without --no-unzip the .xsupdate file inside is the upload; or give a detached signature',
   ],
   ['#!', 'a script without a signature', SIGN_HINT],
   ['\u001f\u008b', 'a gzip file', `unpack it, or ${SIGN_HINT}`],

@@ -4,7 +4,8 @@ import { MIB } from '../units.js';
 import { dearmor, isArmored } from './armor.js';
 import { complaintsAbout, type Complain } from './complaint.js';
 import { describeFirstBytes } from './first-bytes.js';
-import { readInputFile } from './input-file.js';
+import { readKeyring } from './gpg-home.js';
+import { checkKeybox, isKeybox } from './keybox.js';
 import { PacketReader } from './packet-reader.js';
 import { TAG, tagName, tagOfHeaderOctet } from './packet-tags.js';
 
@@ -13,9 +14,6 @@ export const MAXIMUM_KEYRING_BYTES = 64 * MIB;
 
 /** Framing is all we check; gpgv parses the keys. A photo in a User Attribute packet may be large. */
 const PACKET_LIMITS = { maximumPackets: 4_000_000, maximumPacketBytes: 16 * MIB } as const;
-
-/** The first blob of a keybox file has its magic at byte 8 (GnuPG, kbx/keybox-blob.c). */
-const KEYBOX_MAGIC = { text: 'KBXf', offset: 8 } as const;
 
 const EXPORT_HINT = 'gpg --export KEY > keyring.gpg makes one';
 
@@ -34,7 +32,7 @@ const KEYRING_TAGS: readonly number[] = [
  * gpgv needs binary ones (an armoured one only makes it say "No public key") and absolute paths (a bare name is
  * looked up in its home).
  *
- * @param paths as the user gave them
+ * @param paths as the user gave them: binary or armoured key files, keyboxes, home folders of gpg
  * @param folder absolute, private (0700); stays the caller's, who removes it
  * @returns absolute paths of the copies, in the same order
  * @throws PatchVdiError `usage` for a file that cannot be read, is empty, or holds anything but public keys
@@ -42,8 +40,8 @@ const KEYRING_TAGS: readonly number[] = [
 export async function prepareKeyrings(paths: readonly string[], folder: string): Promise<string[]> {
   const copies: string[] = [];
   for (const [index, path] of paths.entries()) {
-    const bytes = await readInputFile(path, 'the keyring', MAXIMUM_KEYRING_BYTES);
-    const keys = publicKeys(bytes, complaintsAbout('usage', 'read the keyring', path));
+    const keyring = await readKeyring(path, MAXIMUM_KEYRING_BYTES);
+    const keys = publicKeys(keyring.bytes, complaintsAbout('usage', 'read the keyring', keyring.path));
     const copy = join(folder, `keyring-${index}.gpg`);
     await writeFile(copy, keys, { mode: 0o600, flag: 'wx' });
     copies.push(copy);
@@ -56,8 +54,10 @@ function publicKeys(bytes: Buffer, complain: Complain): Uint8Array {
   if (bytes.length === 0) {
     throw complain('the keyring is empty', { found: '0 bytes', expected: 'public keys', hint: EXPORT_HINT });
   }
-  const { text, offset } = KEYBOX_MAGIC;
-  if (bytes.toString('latin1', offset, offset + text.length) === text) return bytes;
+  if (isKeybox(bytes)) {
+    checkKeybox(bytes, complain);
+    return bytes;
+  }
   if (!isArmored(bytes)) {
     checkKeyPackets(bytes, complain);
     return bytes;

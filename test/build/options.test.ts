@@ -114,19 +114,20 @@ describe('sources and sinks', () => {
       [new PassThrough(), IterableSource, undefined],
     ];
     for (const [option, type, contentLength] of cases) {
-      const source = openSource(option, undefined);
+      const source = await openSource(option, { unzip: false }, never);
       expect(source).toBeInstanceOf(type);
       expect(source.contentLength).toBe(contentLength);
       source.close();
     }
-    expect(openSource({ fd, name: 'standard input' }, undefined).name).toBe('standard input');
+    const named = await openSource({ fd, name: 'standard input' }, {}, never);
+    expect(named.name).toBe('standard input');
     stream.destroy();
     closeSync(fd);
   });
 
-  test('what is none of these is refused as a source', () => {
+  test('what is none of these is refused as a source', async () => {
     const odd = { on: () => undefined } as unknown as SourceOption;
-    expect(() => openSource(odd, undefined)).toThrow(refusal({ kind: 'usage' }));
+    await expect(openSource(odd, {}, never)).rejects.toThrow(refusal({ kind: 'usage' }));
   });
 
   test('a sink may be a path, a descriptor, a stream', async () => {
@@ -142,11 +143,12 @@ describe('sources and sinks', () => {
       [new PassThrough(), WritableSink],
     ];
     for (const [option, type] of cases) {
-      const sink = openSink(option, never);
+      const sink = await openSink(option, {}, new AbortController());
       expect(sink).toBeInstanceOf(type);
       await sink.discard();
     }
     closeSync(fd);
-    expect(() => openSink({ path: join(folder, 'upload') }, never)).toThrow(refusal({ kind: 'usage' }));
+    const taken = openSink({ path: join(folder, 'upload') }, {}, new AbortController());
+    await expect(taken).rejects.toThrow(refusal({ kind: 'usage' }));
   });
 });

@@ -43,7 +43,7 @@ export async function cutBuild(
     verify: { unsigned: true },
     sourceDateEpoch: 1_700_000_000,
   };
-  const source = openSource(build.upload, undefined);
+  const source = await openSource(build.upload, {}, stop.signal);
   cleanup.add(() => source.close());
   const environment = { searchPath: DEFAULT_SEARCH_PATH, temporaryFolder: build.temporaryFolder };
   const virtualSize = imageSize(source.contentLength, undefined);

@@ -125,8 +125,12 @@ const REFUSED: readonly (readonly [name: string, make: () => Refused])[] = [
     () => ({ upload: Buffer.from('#!/bin/sh\n'), says: ['a script without a signature'] }),
   ],
   [
-    'a ZIP file',
-    () => ({ upload: Buffer.concat([Buffer.from('PK\x03\x04'), bench.content]), says: ['ZIP', 'unzip'] }),
+    'a ZIP archive that is the upload itself',
+    () => ({
+      upload: Buffer.concat([Buffer.from('PK\x03\x04'), bench.content]),
+      args: ['--no-unzip'],
+      says: ['ZIP', 'unzip'],
+    }),
   ],
   [
     'a detached signature for another file',

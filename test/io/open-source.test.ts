@@ -36,17 +36,17 @@ async function collect(source: UploadSource): Promise<Buffer> {
 describe('a file', () => {
   test('by its path has its length and its bytes', async () => {
     const path = uploadFile();
-    const source = openPathSource(path, undefined);
+    const source = await openPathSource(path, {});
     expect(source).toMatchObject({ name: path, contentLength: upload.length });
     expect((await collect(source)).equals(upload)).toBe(true);
   });
 
-  test('may be announced with its own length, and with no other', () => {
+  test('may be announced with its own length, and with no other', async () => {
     const path = uploadFile();
-    const source = openPathSource(path, upload.length);
+    const source = await openPathSource(path, { announced: upload.length });
     expect(source.contentLength).toBe(upload.length);
     source.close();
-    expect(() => openPathSource(path, upload.length + 1)).toThrow(
+    await expect(openPathSource(path, { announced: upload.length + 1 })).rejects.toThrow(
       expect.objectContaining({
         kind: 'usage',
         message: 'the upload does not have the announced length',
@@ -60,7 +60,7 @@ describe('a file', () => {
     if (process.platform !== 'linux') context.skip('only Linux tells where a descriptor stands');
     const fd = openedFile(uploadFile());
     readSync(fd, Buffer.alloc(1000), 0, 1000, null);
-    const source = openDescriptorSource('standard input', fd, undefined);
+    const source = await openDescriptorSource('standard input', fd, {});
     expect(source.contentLength).toBe(upload.length - 1000);
     expect((await collect(source)).equals(upload.subarray(1000))).toBe(true);
     expect(readSync(fd, Buffer.alloc(1), 0, 1, null)).toBe(0);
@@ -74,11 +74,11 @@ describe('a named pipe', () => {
     return path;
   }
 
-  test('has the length that was announced, or none', (context) => {
+  test('has the length that was announced, or none', async (context) => {
     requireTool(context, 'mkfifo');
     const path = makePipe();
     for (const announced of [undefined, 5]) {
-      const source = openPathSource(path, announced);
+      const source = await openPathSource(path, { announced });
       expect(source.contentLength).toBe(announced);
       source.close();
     }
@@ -87,7 +87,7 @@ describe('a named pipe', () => {
   test('is opened at once, and waits for a writer that comes later', async (context) => {
     requireTool(context, 'mkfifo');
     const path = makePipe();
-    const source = openPathSource(path, undefined);
+    const source = await openPathSource(path, {});
     const collecting = collect(source);
     await new Promise((resolve) => setImmediate(resolve));
     const writer = await open(path, 'w');
@@ -98,8 +98,8 @@ describe('a named pipe', () => {
 });
 
 describe('what cannot be an upload is an error of kind usage', () => {
-  test('a file that is not there', () => {
-    expect(() => openPathSource('/nowhere/upload', undefined)).toThrow(
+  test('a file that is not there', async () => {
+    await expect(openPathSource('/nowhere/upload', {})).rejects.toThrow(
       expect.objectContaining({
         kind: 'usage',
         message: 'the upload cannot be opened',
@@ -108,31 +108,31 @@ describe('what cannot be an upload is an error of kind usage', () => {
     );
   });
 
-  test('a folder, by path and by descriptor', () => {
+  test('a folder, by path and by descriptor', async () => {
     const folder = temporaryFolder();
     mkdirSync(join(folder, 'sub'));
     const isFolder = expect.objectContaining({
       kind: 'usage',
       context: expect.objectContaining({ found: 'it is a folder' }) as unknown,
     }) as Error;
-    expect(() => openPathSource(join(folder, 'sub'), undefined)).toThrow(isFolder);
+    await expect(openPathSource(join(folder, 'sub'), {})).rejects.toThrow(isFolder);
     const fd = openedFile(folder);
-    expect(() => openDescriptorSource('standard input', fd, undefined)).toThrow(isFolder);
+    await expect(openDescriptorSource('standard input', fd, {})).rejects.toThrow(isFolder);
   });
 });
 
-test('what is refused does not stay open', (context) => {
+test('what is refused does not stay open', async (context) => {
   if (process.platform !== 'linux') context.skip('only Linux lists open descriptors');
   const path = uploadFile();
   const openFiles = (): number => readdirSync('/proc/self/fd').length;
   const before = openFiles();
-  expect(() => openPathSource(path, 1)).toThrow(/announced length/);
-  expect(() => openPathSource(dirname(path), undefined)).toThrow(/cannot be opened/);
+  await expect(openPathSource(path, { announced: 1 })).rejects.toThrow(/announced length/);
+  await expect(openPathSource(dirname(path), {})).rejects.toThrow(/cannot be opened/);
   expect(openFiles()).toBe(before);
 });
 
 test('a device without a length, such as /dev/null, is read to its end', async () => {
-  const source = openPathSource('/dev/null', undefined);
+  const source = await openPathSource('/dev/null', {});
   expect(source.contentLength).toBeUndefined();
   expect(await collect(source)).toHaveLength(0);
 });

@@ -76,12 +76,12 @@ describe('keyrings that work', () => {
 });
 
 describe('keyrings that do not', () => {
-  it('cannot be read, or is a folder', async () => {
+  it('cannot be read, or is an empty folder', async () => {
     const folder = join(bench.folder, 'folder');
     mkdirSync(folder);
     for (const [path, says] of [
       ['/nonexistent/keyring', 'cannot be read | ENOENT'],
-      [folder, 'is a folder'],
+      [folder, 'not the home of a gpg'],
       ['/dev/zero', 'too large'],
     ] as const) {
       const error = await refusal(verify(byAlice, path));
