@@ -98,8 +98,9 @@ export async function buildPatchImage(options: BuildOptions): Promise<BuildResul
   if (options.signal?.aborted === true) onAbort();
 
   const cleanup = new Cleanup();
+  let job: Job | undefined;
   try {
-    const job = openJob(options, requestedSize, stop, cleanup);
+    job = openJob(options, requestedSize, stop, cleanup);
     const result = resultOf(job, await (job.sink.seekable ? writeInPlace(job) : writeStream(job)));
     const warnings = (await cleanup.run()).map(String);
     return { ...result, warnings, elapsedMilliseconds: Math.round(performance.now() - startedAt) };
@@ -107,7 +108,8 @@ export async function buildPatchImage(options: BuildOptions): Promise<BuildResul
     // Programs that still run for a build that has failed are stopped; the first error is the one that counts.
     stop.abort(isPatchVdiError(error) ? error : interruption(error));
     const first = options.signal?.aborted === true ? interruption(options.signal.reason) : error;
-    throw withLeftovers(first, await cleanup.run());
+    const leftBehind = job?.sink.leftBehind?.();
+    throw withLeftovers(first, leftBehind, await cleanup.run());
   } finally {
     options.signal?.removeEventListener('abort', onAbort);
   }
@@ -124,17 +126,23 @@ function openJob(
   const source = openSource(options.source, options.contentLength);
   cleanup.add(() => source.close());
   refuseEmpty(source.contentLength, source.name);
-  const sink = openSink(options.sink, stop.signal);
-  cleanup.add(() => sink.discard());
   const environment = toolEnvironment(options.environment);
   const virtualSize = imageSize(source.contentLength, requestedSize);
+  const { format } = options;
+  const needs = { format, imageBytes: virtualSize, environment, abortSignal: stop.signal };
+  const sink = openSink(options.sink, needs);
+  cleanup.add(() => sink.discard());
   return { options, environment, stop, source, sink, cleanup, virtualSize };
 }
 
-/** The same error, telling also what could not be cleaned up after it. */
-function withLeftovers(error: unknown, failures: readonly unknown[]): unknown {
-  if (failures.length === 0 || !isPatchVdiError(error)) return error;
-  const leftBehind = `${error.leftBehind}; but not all could be removed: ${failures.map(String).join('; ')}`;
+/** The same error, telling what the output itself knows about what is left, and what could not be cleaned up. */
+function withLeftovers(error: unknown, known: string | undefined, failures: readonly unknown[]): unknown {
+  if (!isPatchVdiError(error) || (known === undefined && failures.length === 0)) return error;
+  const stays = known ?? error.leftBehind;
+  const leftBehind =
+    failures.length === 0
+      ? stays
+      : `${stays}; but not all could be removed: ${failures.map(String).join('; ')}`;
   const { kind, message, context, hint, cause } = error;
   return new PatchVdiError(kind, message, {
     context,

@@ -3,6 +3,8 @@ import type { Writable } from 'node:stream';
 import { PatchVdiError } from '../errors.js';
 import type { Sink } from '../io/sink.js';
 import type { UploadSource } from '../io/chunk.js';
+import { isBlockDevice } from '../io/block-device.js';
+import { DeviceSink } from '../io/device-sink.js';
 import { FileSink } from '../io/file-sink.js';
 import { IterableSource } from '../io/iterable-source.js';
 import { openDescriptorSource, openPathSource } from '../io/open-source.js';
@@ -11,7 +13,7 @@ import { IMAGE_FORMATS, type ImageFormat } from '../plan/plan.js';
 import { validatePolicy, type SignaturePolicy } from '../signature/policy.js';
 import { DEFAULT_SEARCH_PATH, type ToolEnvironment } from '../tools/find.js';
 import { checkIdentity, type IdentityRequest } from './identity.js';
-import { checkRequestedSize } from './size-rule.js';
+import { IMAGE_STEP_BYTES, checkRequestedSize } from './size-rule.js';
 
 /**
  * Where the upload comes from: a path, an open descriptor, or any async iterable of bytes. The descriptor of a file
@@ -22,15 +24,21 @@ export type SourceOption =
   | { readonly fd: number; readonly name?: string }
   | AsyncIterable<Uint8Array>;
 
+/** An output that has a name: a new file, or a block device (Linux, format raw). */
+export interface PathSink {
+  readonly path: string;
+  /** Replace an existing file, or a device that holds more than a file system (a partition table, a part of LVM ...). */
+  readonly force?: boolean;
+  /** The device reads as zeros from end to end: then none are written. */
+  readonly targetIsZeroed?: boolean;
+}
+
 /**
- * Where the image goes: the path of a new file, an open descriptor, or a Node stream (which the caller ends).
- * A path gets its content only when the image is complete and verified.
+ * Where the image goes: a path, an open descriptor, or a Node stream (which the caller ends). A file gets its name
+ * only when the image is complete and verified; a block device loses what it holds when the first bytes of the upload
+ * are there.
  */
-export type SinkOption =
-  | string
-  | { readonly path: string; readonly force?: boolean }
-  | { readonly fd: number; readonly name?: string }
-  | Writable;
+export type SinkOption = string | PathSink | { readonly fd: number; readonly name?: string } | Writable;
 
 /** What must hold before the image is sealed. One of the three is required; `unsigned` stands alone. */
 export interface VerifyOption {
@@ -143,13 +151,38 @@ export function openSource(source: SourceOption, contentLength: number | undefin
   return openDescriptorSource(source.name ?? `descriptor ${source.fd}`, source.fd, contentLength);
 }
 
-/** @param abortSignal ends every wait for the reader of a stream */
-export function openSink(sink: SinkOption, abortSignal: AbortSignal): Sink {
-  if (typeof sink === 'string') return new FileSink(sink, false);
+/** What an output must know of the build that it is for. */
+export interface SinkNeeds {
+  readonly format: ImageFormat;
+  readonly imageBytes: number;
+  readonly environment: ToolEnvironment;
+  readonly abortSignal: AbortSignal;
+}
+
+/** @throws PatchVdiError `usage` | `space` when it cannot be used: nothing was touched then */
+export function openSink(sink: SinkOption, needs: SinkNeeds): Sink {
+  if (typeof sink === 'string') return openPathSink({ path: sink }, needs);
   // First the streams: a Node write stream has a `path` and an `fd`, too.
-  if (isWritable(sink)) return new WritableSink('output stream', sink, abortSignal);
-  if ('path' in sink) return new FileSink(sink.path, sink.force === true);
-  return openDescriptorSink(sink.name ?? `descriptor ${sink.fd}`, sink.fd, abortSignal);
+  if (isWritable(sink)) return new WritableSink('output stream', sink, needs.abortSignal);
+  if ('path' in sink) return openPathSink(sink, needs);
+  return openDescriptorSink(sink.name ?? `descriptor ${sink.fd}`, sink.fd, needs.abortSignal);
+}
+
+function openPathSink({ path, force = false, targetIsZeroed = false }: PathSink, needs: SinkNeeds): Sink {
+  const { format, ...others } = needs;
+  if (!isBlockDevice(path)) {
+    if (!targetIsZeroed) return new FileSink(path, force);
+    throw new PatchVdiError('usage', 'only a block device can be zeroed already', {
+      context: { path, found: '--target-is-zeroed for a file', expected: 'a block device' },
+    });
+  }
+  if (format !== 'raw') {
+    throw new PatchVdiError('usage', 'a block device takes a raw image only', {
+      context: { path, found: `format ${format}`, expected: 'format raw' },
+      hint: 'a VHD is a file that describes a disk, and this is the disk itself: --format raw',
+    });
+  }
+  return new DeviceSink(path, { ...others, imageStepBytes: IMAGE_STEP_BYTES, force, targetIsZeroed });
 }
 
 function isWritable(sink: Exclude<SinkOption, string>): sink is Writable {

@@ -12,6 +12,7 @@ import { columnsOf } from './text.js';
 interface RawBuildOptions extends RawImageOptions {
   readonly output: string;
   readonly force?: boolean;
+  readonly targetIsZeroed?: boolean;
   readonly keyring?: readonly string[];
   readonly signer?: readonly string[];
   readonly signature?: string;
@@ -78,8 +79,8 @@ function sourceOption(upload: string): SourceOption {
   return { fd: 0, name: 'standard input' };
 }
 
-function sinkOption(output: string, force: boolean): SinkOption {
-  if (output !== '-') return { path: output, force };
+function sinkOption({ output, force = false, targetIsZeroed = false }: RawBuildOptions): SinkOption {
+  if (output !== '-') return { path: output, force, targetIsZeroed };
   if (process.stdout.isTTY) {
     throw new PatchVdiError('usage', 'a disk image is not for a terminal', {
       context: { found: 'standard output is a terminal', expected: 'a file, a pipe, or -o FILE' },
@@ -94,7 +95,7 @@ async function build(upload: string, raw: RawBuildOptions, context: CommandConte
   context.useJson(raw.json === true ? (toStdout ? 'stderr' : 'stdout') : undefined);
   const image = readImageOptions(raw, raw.output);
   const verify = verifyOption(raw);
-  const sink = sinkOption(raw.output, raw.force === true);
+  const sink = sinkOption(raw);
   const source = sourceOption(upload);
 
   const showBar = process.stderr.isTTY && raw.progress && raw.quiet !== true && raw.json !== true;
@@ -124,8 +125,9 @@ export function buildCommand(context: CommandContext): Command {
       'Writes an upload as the file "patch" into a new ext4 disk image, in one pass, and seals the image only if the signature holds.',
     )
     .argument('<upload>', 'the file to put into the image; - for standard input')
-    .option('-o, --output <file>', 'the image; - for standard output', '-')
-    .option('--force', 'replace an existing output')
+    .option('-o, --output <file>', 'the image: a new file or a block device; - for standard output', '-')
+    .option('--force', 'replace an existing file, or a disk with partitions')
+    .option('--target-is-zeroed', 'the block device holds zeros only: write none')
     .option('--keyring <file>', 'public keys that may have signed, binary or armoured (repeatable)', collect)
     .option(
       '--signer <fingerprint>',

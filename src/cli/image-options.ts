@@ -1,6 +1,7 @@
 import { Option, type Command } from 'commander';
 import type { ImageOptions } from '../build/options.js';
 import { PatchVdiError } from '../errors.js';
+import { isBlockDevice } from '../io/block-device.js';
 import { IMAGE_FORMATS, type ImageFormat } from '../plan/plan.js';
 import { parseByteSize } from '../units.js';
 import { environmentOfProcess, sourceDateEpoch } from './environment.js';
@@ -44,6 +45,7 @@ const FORMAT_OF_ENDING: Readonly<Record<string, ImageFormat>> = { vhd: 'vhd', ra
 function formatOf(option: string | undefined, output: string | undefined): ImageFormat {
   const chosen = IMAGE_FORMATS.find((format) => format === option);
   if (chosen !== undefined) return chosen;
+  if (output !== undefined && isBlockDevice(output)) return 'raw';
   const ending = /\.([^./]+)$/.exec(output ?? '')?.[1]?.toLowerCase();
   const format = ending === undefined ? undefined : FORMAT_OF_ENDING[ending];
   if (format !== undefined) return format;

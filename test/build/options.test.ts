@@ -141,12 +141,18 @@ describe('sources and sinks', () => {
       [createWriteStream('', { fd, autoClose: false }), WritableSink],
       [new PassThrough(), WritableSink],
     ];
+    const needs = {
+      format: 'raw',
+      imageBytes: 0,
+      environment: toolEnvironment(undefined),
+      abortSignal: never,
+    } as const;
     for (const [option, type] of cases) {
-      const sink = openSink(option, never);
+      const sink = openSink(option, needs);
       expect(sink).toBeInstanceOf(type);
       await sink.discard();
     }
     closeSync(fd);
-    expect(() => openSink({ path: join(folder, 'upload') }, never)).toThrow(refusal({ kind: 'usage' }));
+    expect(() => openSink({ path: join(folder, 'upload') }, needs)).toThrow(refusal({ kind: 'usage' }));
   });
 });
