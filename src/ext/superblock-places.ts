@@ -13,14 +13,31 @@ const COMPAT_SPARSE_SUPER2 = 0x200;
 /** Smaller groups are made by no mke2fs; the bound keeps the work for a nonsensical superblock finite. */
 const MIN_BLOCKS_PER_GROUP = 256;
 
+/** mke2fs: as many blocks as a bitmap of one block has bits, and as a descriptor can count in 16 bits. */
+function defaultBlocksPerGroup(blockBytes: number): number {
+  return Math.min(8 * blockBytes, 65_528);
+}
+
 /**
- * Groups of the default size start on a multiple of this, whatever the block size: 8 MiB apart with 1 KiB blocks,
- * 32 MiB with 2 KiB, 128 MiB with 4 KiB, multiples of that for larger ones. A backup stands in the first block of its
- * group; with 1 KiB blocks group 0 starts at block 1, and so do all others 1 KiB later.
+ * With blocks up to 4 KiB, groups of the default size start on a multiple of this: 8 MiB apart with 1 KiB blocks,
+ * 32 MiB with 2 KiB, 128 MiB with 4 KiB.
  */
-export const DEFAULT_GROUP_STEP_BYTES = 8 * MIB;
-/** Bytes from each multiple of the step in which a superblock may be. */
-export const DEFAULT_GROUP_WINDOW_BYTES = 2 * KIB;
+const COMMON_STEP_BYTES = 8 * MIB;
+const LARGE_BLOCKS = [8 * KIB, 16 * KIB, 32 * KIB, 64 * KIB];
+
+/**
+ * Where groups of the default size start on a disk of that size, whatever the block size; in bytes. A backup stands in
+ * the first block of its group; with 1 KiB blocks group 0 starts at block 1, and so do all others 1 KiB later.
+ */
+export function* defaultGroupStarts(diskBytes: number): Generator<number> {
+  const steps = LARGE_BLOCKS.map((blockBytes) => defaultBlocksPerGroup(blockBytes) * blockBytes);
+  for (const step of [COMMON_STEP_BYTES, ...steps]) {
+    for (let offset = 0; offset < diskBytes; offset += step) yield offset;
+  }
+}
+
+/** Bytes from each of these starts in which a superblock may be. */
+export const GROUP_WINDOW_BYTES = 2 * KIB;
 
 /** Offsets within a window at which a superblock starts, as its magic number says. */
 export function superblocksIn(window: Uint8Array): number[] {
@@ -42,6 +59,8 @@ export interface BackupGeometry {
   readonly groupCount: number;
   /** Undefined: every group has one. */
   readonly groups: readonly number[] | undefined;
+  /** The groups have the default size: {@link defaultGroupStarts} has them all. */
+  readonly defaultGroups: boolean;
 }
 
 function powersBelow(base: number, limit: number): number[] {
@@ -70,12 +89,14 @@ export function backupGeometry(bytes: Uint8Array): BackupGeometry | undefined {
   } else if ((raw.s_feature_ro_compat & RO_COMPAT_SPARSE_SUPER) !== 0) {
     groups = [1, ...[3, 5, 7].flatMap((base) => powersBelow(base, groupCount))];
   }
+  const blockBytes = KIB * 2 ** raw.s_log_block_size;
   return {
-    blockBytes: KIB * 2 ** raw.s_log_block_size,
+    blockBytes,
     firstDataBlock: raw.s_first_data_block,
     blocksPerGroup: raw.s_blocks_per_group,
     groupCount,
     groups,
+    defaultGroups: raw.s_blocks_per_group === defaultBlocksPerGroup(blockBytes),
   };
 }
 

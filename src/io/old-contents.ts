@@ -3,10 +3,10 @@ import { promisify } from 'node:util';
 import { isPatchVdiError } from '../errors.js';
 import { SUPERBLOCK_OFFSET_BYTES, superBlock } from '../ext/layout.js';
 import {
-  DEFAULT_GROUP_STEP_BYTES,
-  DEFAULT_GROUP_WINDOW_BYTES,
+  GROUP_WINDOW_BYTES,
   backupGeometry,
   backupOffsets,
+  defaultGroupStarts,
   superblocksIn,
 } from '../ext/superblock-places.js';
 import { canZeroDevices, zeroDevice } from '../tools/blkdiscard.js';
@@ -104,11 +104,6 @@ export async function destroyFilesystem(device: ClaimedDevice, call: DestroyCall
   await storeDevice(device);
 }
 
-/** What mke2fs or a broken build before this one may have left anywhere on the device, with groups of default size. */
-function* defaultGroupStarts(sizeBytes: number): Generator<number> {
-  for (let offset = 0; offset < sizeBytes; offset += DEFAULT_GROUP_STEP_BYTES) yield offset;
-}
-
 /**
  * Destroys the superblocks of file systems whose primary one is gone. Looks first: a device that stores only what is
  * written would otherwise have to store zeros in every group, and reading nothing costs next to nothing.
@@ -116,7 +111,7 @@ function* defaultGroupStarts(sizeBytes: number): Generator<number> {
 async function destroyStrays(device: ClaimedDevice, call: DestroyCall): Promise<void> {
   const strays: Uint8Array[] = [];
   await atEach(defaultGroupStarts(device.sizeBytes), call, async (start) => {
-    const window = await readAt(device, start, DEFAULT_GROUP_WINDOW_BYTES);
+    const window = await readAt(device, start, GROUP_WINDOW_BYTES);
     for (const at of superblocksIn(window)) {
       strays.push(window.subarray(at, at + superBlock.sizeBytes));
       destroy(device, start + at);
@@ -126,9 +121,8 @@ async function destroyStrays(device: ClaimedDevice, call: DestroyCall): Promise<
   const families = new Map<string, Uint8Array>();
   for (const stray of strays) {
     const geometry = backupGeometry(stray);
-    if (geometry === undefined) continue;
+    if (geometry === undefined || geometry.defaultGroups) continue;
     const { blockBytes, blocksPerGroup, firstDataBlock, groupCount } = geometry;
-    if (blocksPerGroup === 8 * blockBytes) continue;
     families.set([blockBytes, blocksPerGroup, firstDataBlock, groupCount].join(), stray);
   }
   for (const stray of families.values()) await destroyBackups(device, stray, call);
