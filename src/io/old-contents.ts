@@ -9,7 +9,7 @@ import {
   defaultGroupStarts,
   superblocksIn,
 } from '../ext/superblock-places.js';
-import { canZeroDevices, zeroDevice } from '../tools/blkdiscard.js';
+import { canZeroDevices, zeroDevice } from '../tools/fallocate.js';
 import type { ToolEnvironment } from '../tools/find.js';
 import { trace } from '../trace.js';
 import { MIB } from '../units.js';

@@ -9,7 +9,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { withSmallDisk } from '../oracles/kernel-mount.js';
 import { attachLoop, detachLoop, requireLoopDevices } from '../oracles/loop-device.js';
 import { requireTool } from '../oracles/require-tool.js';
-import { createSparse, readAt } from '../oracles/sample-image.js';
+import { createSparse, flipByte, readAt } from '../oracles/sample-image.js';
 import { mustBuild, runCli, startCli } from './cli.js';
 import {
   OLD_FILESYSTEMS,
@@ -17,7 +17,7 @@ import {
   environmentFor,
   makeGarbageBench,
   makeOldDisk,
-  withoutBlkdiscard,
+  withoutFallocate,
   type OldDisk,
 } from './devices.js';
 import { feed, pieces, startFed } from './feeding.js';
@@ -36,7 +36,7 @@ afterAll(() => bench.close());
 beforeEach((context) => {
   requireImageJudges(context);
   requireLoopDevices(context);
-  requireTool(context, 'mke2fs', 'dumpe2fs', 'blkdiscard');
+  requireTool(context, 'mke2fs', 'dumpe2fs', 'fallocate');
 });
 
 const UPLOAD_BYTES = 5 * MIB + 3;
@@ -62,6 +62,19 @@ function setUp(options: readonly string[] = WITH_MANY_BACKUPS): Bench {
   const old = makeOldDisk(work, bench.garbage, options);
   return { work, old, device: attachLoop(old.file), upload: work.input('upload', uploadBytes(UPLOAD_BYTES)) };
 }
+
+test('the judge of old disks can fail: one byte of the file, one of the superblock', async () => {
+  for (const damage of [
+    ({ file, content }: OldDisk) => flipByte(file, readFileSync(file).indexOf(content.subarray(0, 4096))),
+    ({ file }: OldDisk) => flipByte(file, 1024 + 0x38),
+  ]) {
+    const { old, device } = setUp();
+    expect(await isWhole(device, old)).toBe(true);
+    detachLoop(device);
+    damage(old);
+    expect(await isWhole(attachLoop(old.file), old)).toBe(false);
+  }
+});
 
 const DESTROYED = /the old contents of \/dev\/loop\d+ are destroyed, nothing mountable/;
 
@@ -237,7 +250,7 @@ describe('a device that fails', () => {
       const work = workspace();
       const device = attachLoop(createSparse(`${folder}/disk`, 64 * MIB));
       const upload = work.input('upload', uploadBytes(9 * MIB));
-      const env = withoutBlkdiscard(work);
+      const env = withoutFallocate(work);
       const ended = await runCli(work, ['build', upload, '-o', device, '--allow-unsigned'], { env });
       expect(ended.exitCode, ended.stderr).toBe(8);
       expect(ended.stderr).toMatch(/EIO/);

@@ -66,8 +66,8 @@ export function makeOldDisk(work: Workspace, garbage: string, options: readonly 
   return { file, blockBytes, backups: blocks, content };
 }
 
-/** Without blkdiscard the whole device is not zeroed: the variable that hides it from the command line. */
-export function withoutBlkdiscard(work: Workspace): Readonly<Record<string, string>> {
+/** Without fallocate the whole device is not zeroed: the variable that hides it from the command line. */
+export function withoutFallocate(work: Workspace): Readonly<Record<string, string>> {
   const folder = join(work.folder, 'tools');
   mkdirSync(folder, { recursive: true });
   for (const program of ['mke2fs', 'debugfs', 'e2fsck', 'gpgv']) {
@@ -79,10 +79,10 @@ export function withoutBlkdiscard(work: Workspace): Readonly<Record<string, stri
 }
 
 /** The two ways in which old contents go. */
-export const WAYS_TO_CLEAR = ['with blkdiscard', 'without blkdiscard'] as const;
+export const WAYS_TO_CLEAR = ['zeroed as a whole', 'superblock by superblock'] as const;
 
 export function environmentFor(work: Workspace, way: (typeof WAYS_TO_CLEAR)[number]): Record<string, string> {
-  return way === 'with blkdiscard' ? {} : { ...withoutBlkdiscard(work) };
+  return way === 'zeroed as a whole' ? {} : { ...withoutFallocate(work) };
 }
 
 export function digest(path: string): string {

@@ -10,8 +10,11 @@ export function requireLoopDevices(context: Skippable): void {
   if (!existsSync('/dev/loop-control')) unavailable(context, 'this kernel has no loop devices');
 }
 
+/** Ours. A device that we have given back may be somebody else's by now, and must not be detached again. */
+const attached = new Set<string>();
+
 /**
- * A block device in front of a file, until the running test ends.
+ * A block device in front of a file, until the running test ends or `detachLoop`.
  *
  * @param options of losetup, such as `--read-only`
  * @returns its path
@@ -20,10 +23,11 @@ export function attachLoop(file: string, ...options: readonly string[]): string 
   const made = runJudge('losetup', ['--find', '--show', ...options, file]);
   if (made.exitCode !== 0) throw verdictAgainst('losetup', file, made);
   const device = made.stdout.trim();
+  attached.add(device);
   onTestFinished(() => detachLoop(device));
   return device;
 }
 
 export function detachLoop(device: string): void {
-  runJudge('losetup', ['--detach', device]);
+  if (attached.delete(device)) runJudge('losetup', ['--detach', device]);
 }
