@@ -3,9 +3,9 @@
  * afterwards nobody gets in, neither by the new superblock nor by any of the old ones. And if the old file system can
  * still be mounted, then because it is whole.
  */
-import { copyFileSync, readFileSync, truncateSync } from 'node:fs';
+import { readFileSync, truncateSync } from 'node:fs';
 import { setTimeout as wait } from 'node:timers/promises';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 import { withSmallDisk } from '../oracles/kernel-mount.js';
 import { attachLoop, detachLoop, requireLoopDevices } from '../oracles/loop-device.js';
 import { requireTool } from '../oracles/require-tool.js';
@@ -14,8 +14,8 @@ import { mustBuild, runCli, startCli } from './cli.js';
 import {
   OLD_FILESYSTEMS,
   WAYS_TO_CLEAR,
+  copyDisk,
   environmentFor,
-  makeGarbageBench,
   makeOldDisk,
   withoutFallocate,
   type OldDisk,
@@ -28,11 +28,6 @@ import { MIB, uploadBytes } from './uploads.js';
 import { FIXED } from './ways-to-build.js';
 import { workspace, type Workspace } from './workspace.js';
 
-let bench: ReturnType<typeof makeGarbageBench>;
-beforeAll(() => {
-  bench = makeGarbageBench();
-});
-afterAll(() => bench.close());
 beforeEach((context) => {
   requireImageJudges(context);
   requireLoopDevices(context);
@@ -59,7 +54,7 @@ interface Bench {
 
 function setUp(options: readonly string[] = WITH_MANY_BACKUPS): Bench {
   const work = workspace();
-  const old = makeOldDisk(work, bench.garbage, options);
+  const old = makeOldDisk(work, options);
   return { work, old, device: attachLoop(old.file), upload: work.input('upload', uploadBytes(UPLOAD_BYTES)) };
 }
 
@@ -173,7 +168,7 @@ describe('SIGKILL', () => {
     requireTool(context, 'strace');
     const { work, old, device, upload } = setUp();
     const pristine = work.output('pristine');
-    copyFileSync(old.file, pristine);
+    copyDisk(old.file, pristine);
     const env = environmentFor(work, way);
     const log = work.input('strace', '');
     const args = ['build', upload, '-o', device, ...FIXED];
@@ -190,7 +185,7 @@ describe('SIGKILL', () => {
     const found = new Set<string>();
     for (const moment of moments) {
       detachLoop(device);
-      copyFileSync(pristine, old.file);
+      copyDisk(pristine, old.file);
       const again = attachLoop(old.file);
       const kill = ['-e', `inject=pwrite64:signal=SIGKILL:when=${moment}`];
       const killed = startCli(work, ['build', upload, '-o', again, ...FIXED], {

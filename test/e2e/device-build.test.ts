@@ -1,8 +1,8 @@
 /*
  * A block device as the output: what was there before must not shine through anywhere.
  */
-import { copyFileSync, statSync, symlinkSync } from 'node:fs';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { statSync, symlinkSync } from 'node:fs';
+import { beforeEach, describe, expect, test } from 'vitest';
 import { attachLoop, requireLoopDevices } from '../oracles/loop-device.js';
 import { createSparse, readAt, writeAt } from '../oracles/sample-image.js';
 import { requireTool } from '../oracles/require-tool.js';
@@ -12,7 +12,7 @@ import {
   OLD_FILESYSTEMS,
   WAYS_TO_CLEAR,
   environmentFor,
-  makeGarbageBench,
+  makeGarbageDisk,
   makeOldDisk,
   withoutFallocate,
 } from './devices.js';
@@ -21,13 +21,8 @@ import { waysIn } from './judges/old-disk.js';
 import { requireImageJudges } from './judges/patch-disk.js';
 import { GIB, MIB, uploadBytes } from './uploads.js';
 import { FIXED } from './ways-to-build.js';
-import { workspace, type Workspace } from './workspace.js';
+import { workspace } from './workspace.js';
 
-let bench: ReturnType<typeof makeGarbageBench>;
-beforeAll(() => {
-  bench = makeGarbageBench();
-});
-afterAll(() => bench.close());
 beforeEach((context) => {
   requireImageJudges(context);
   requireLoopDevices(context);
@@ -44,7 +39,7 @@ const CASES = OLD_FILESYSTEMS.flatMap(([what, options]) =>
 
 test.for(CASES)('over %s, %s', async ([, way, options]) => {
   const work = workspace();
-  const old = makeOldDisk(work, bench.garbage, options);
+  const old = makeOldDisk(work, options);
   const device = attachLoop(old.file);
   expect(old.backups.length).toBeGreaterThan(0);
   // The judge can tell: before the build every way is open.
@@ -61,19 +56,13 @@ test.for(CASES)('over %s, %s', async ([, way, options]) => {
 });
 
 describe('over garbage', () => {
-  function garbageDisk(work: Workspace): string {
-    const file = work.output('disk');
-    copyFileSync(bench.garbage, file);
-    return file;
-  }
-
   test.for([
     ['1 byte', 1],
     ['one block and a byte', 4097],
     ['a few MiB', 7 * MIB],
   ] as const)('%s, from a pipe without a length, on the whole device', async ([, length]) => {
     const work = workspace();
-    const device = attachLoop(garbageDisk(work));
+    const device = attachLoop(makeGarbageDisk(work));
     const upload = work.input('upload', uploadBytes(length));
     const args = ['--size', String(DEVICE_BYTES), ...FIXED];
     await mustBuild(work, ['-', '-o', device, ...args], {
@@ -90,7 +79,7 @@ describe('over garbage', () => {
 
   test('zeroed as a whole nothing of it is left', async () => {
     const work = workspace();
-    const file = garbageDisk(work);
+    const file = makeGarbageDisk(work);
     const device = attachLoop(file);
     const upload = work.input('upload', uploadBytes(UPLOAD_BYTES));
     await mustBuild(work, [upload, '-o', device, ...FIXED]);
@@ -106,7 +95,7 @@ describe('over garbage', () => {
   test('through a link, and again over what we built', async () => {
     const work = workspace();
     const link = `${work.folder}/by-id`;
-    symlinkSync(attachLoop(garbageDisk(work)), link);
+    symlinkSync(attachLoop(makeGarbageDisk(work)), link);
     for (const seed of [1, 2]) {
       const upload = work.input('upload', uploadBytes(UPLOAD_BYTES, seed));
       await mustBuild(work, [upload, '-o', link, '--format', 'raw', ...FIXED]);

@@ -1,29 +1,32 @@
 import { createHash } from 'node:crypto';
-import {
-  copyFileSync,
-  mkdirSync,
-  openSync,
-  closeSync,
-  readFileSync,
-  readSync,
-  symlinkSync,
-  writeSync,
-} from 'node:fs';
+import { mkdirSync, openSync, closeSync, readFileSync, readSync, symlinkSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { DEFAULT_SEARCH_PATH, findProgram } from '../../src/tools/find.js';
 import { change } from '../oracles/debugfs.js';
 import { backupsOf } from '../oracles/dumpe2fs.js';
 import { runJudge, verdictAgainst } from '../oracles/run-judge.js';
-import { createSparse } from '../oracles/sample-image.js';
-import { MIB, uploadBytes, writeUpload } from './uploads.js';
-import { makeWorkspace, type Workspace } from './workspace.js';
+import { createSparse, writeAt } from '../oracles/sample-image.js';
+import { MIB, uploadBytes } from './uploads.js';
+import type { Workspace } from './workspace.js';
 
 /** Three groups with 4 KiB blocks, so that even those file systems have backups. */
 export const DEVICE_BYTES = 272 * MIB;
 
-/** A file that is not zero anywhere in particular, to be copied: what a used disk holds. */
-export function makeGarbage(folder: string): string {
-  return writeUpload(join(folder, 'garbage'), DEVICE_BYTES, 3);
+/** Covers every image of these tests, and the metadata of one as large as the device. */
+const GARBAGE = uploadBytes(32 * MIB, 3);
+
+/** A used disk: not zero wherever the image will be, and at the end. */
+export function makeGarbageDisk(work: Workspace): string {
+  const file = createSparse(work.output('disk'), DEVICE_BYTES);
+  writeAt(file, 0, GARBAGE);
+  writeAt(file, DEVICE_BYTES - 4 * MIB, GARBAGE.subarray(0, 4 * MIB));
+  return file;
+}
+
+/** Copies a disk and leaves what is sparse sparse. */
+export function copyDisk(from: string, to: string): void {
+  const copied = runJudge('cp', ['--sparse=always', from, to]);
+  if (copied.exitCode !== 0) throw verdictAgainst('cp', from, copied);
 }
 
 /** Kinds of old file systems: what they are called, and how mke2fs makes them. */
@@ -55,9 +58,8 @@ export interface OldDisk {
 }
 
 /** A disk full of garbage with a file system on top that mke2fs made, with the file `old` in it. */
-export function makeOldDisk(work: Workspace, garbage: string, options: readonly string[]): OldDisk {
-  const file = work.output('disk');
-  copyFileSync(garbage, file);
+export function makeOldDisk(work: Workspace, options: readonly string[]): OldDisk {
+  const file = makeGarbageDisk(work);
   const made = runJudge('mke2fs', ['-q', '-F', '-E', 'nodiscard', ...options, file]);
   if (made.exitCode !== 0) throw verdictAgainst('mke2fs', file, made);
   const content = uploadBytes(3 * MIB, 11);
@@ -107,10 +109,4 @@ export function copyStart(device: string, length: number, to: string): string {
     closeSync(into);
   }
   return to;
-}
-
-/** A workspace of a whole test file, with garbage for its disks. */
-export function makeGarbageBench(): { readonly garbage: string; close(): void } {
-  const work = makeWorkspace();
-  return { garbage: makeGarbage(work.folder), close: () => work.remove() };
 }
