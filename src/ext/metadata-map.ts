@@ -83,6 +83,14 @@ function mergeRanges(ranges: readonly BlockRange[]): BlockRange[] {
   return merged;
 }
 
+function append(range: MetadataRange, into: MetadataRange[]): void {
+  const last = into.at(-1);
+  const continues =
+    last?.name === range.name && last.zero === range.zero && last.offset + last.length === range.offset;
+  if (continues) into[into.length - 1] = { ...last, length: last.length + range.length };
+  else if (range.length > 0) into.push(range);
+}
+
 /** Splits one range into its runs of blocks that are zeros, and of blocks that are not. */
 async function splitAtZeros(
   filesystem: ExtFilesystem,
@@ -95,14 +103,14 @@ async function splitAtZeros(
   const start = range.firstBlock * blockBytes;
   const end = start + range.blockCount * blockBytes;
   if (range.zero === true) {
-    into.push({ name, offset: start, length: end - start, superblock, zero: true });
+    append({ name, offset: start, length: end - start, superblock, zero: true }, into);
     return;
   }
   const zeros = Buffer.alloc(blockBytes);
   let run = { offset: start, zero: false };
   const endRun = (at: number): void => {
     const found = { name, offset: run.offset, length: at - run.offset, superblock };
-    if (found.length > 0) into.push(run.zero ? { ...found, zero: true } : found);
+    append(run.zero ? { ...found, zero: true } : found, into);
   };
   for (let offset = start; offset < end; offset += READ_BYTES) {
     const bytes = await filesystem.read(offset, Math.min(READ_BYTES, end - offset));

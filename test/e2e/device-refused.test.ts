@@ -195,7 +195,7 @@ describe('a device that cannot do', () => {
       const args = ['build', bench.upload, '--format', 'raw', '--allow-unsigned'];
       const { exitCode, stderr } = await startCli(bench.work, args, { stdout: fd }).ended;
       expect(exitCode).toBe(2);
-      expect(stderr).toContain('by its name only');
+      expect(stderr).toContain('name the device with -o');
       expectCleanText(stderr);
     } finally {
       closeSync(fd);
