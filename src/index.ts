@@ -8,6 +8,7 @@ export { planPatchImage, type PlanOptions } from './build/plan-image.js';
 export type {
   BuildOptions,
   ImageOptions,
+  PathSink,
   Progress,
   SinkOption,
   SourceOption,

@@ -98,8 +98,9 @@ export async function buildPatchImage(options: BuildOptions): Promise<BuildResul
   if (options.signal?.aborted === true) onAbort();
 
   const cleanup = new Cleanup();
+  let job: Job | undefined;
   try {
-    const job = await openJob(options, requestedSize, stop, cleanup);
+    job = await openJob(options, requestedSize, stop, cleanup);
     const result = resultOf(job, await (job.sink.seekable ? writeInPlace(job) : writeStream(job)));
     const warnings = (await cleanup.run()).map(String);
     return { ...result, warnings, elapsedMilliseconds: Math.round(performance.now() - startedAt) };
@@ -108,7 +109,8 @@ export async function buildPatchImage(options: BuildOptions): Promise<BuildResul
     // what stopped the others came before theirs.
     const first: unknown = stop.signal.aborted ? stop.signal.reason : error;
     stop.abort(isPatchVdiError(error) ? error : interruption(error));
-    throw withLeftovers(first, await cleanup.run());
+    const leftBehind = job?.sink.leftBehind?.();
+    throw withLeftovers(first, leftBehind, await cleanup.run());
   } finally {
     options.signal?.removeEventListener('abort', onAbort);
   }
@@ -125,17 +127,23 @@ async function openJob(
   const source = await openSource(options.source, options, stop.signal);
   cleanup.add(() => source.close());
   refuseEmpty(source.contentLength, source.name);
-  const sink = await openSink(options.sink, options, stop);
-  cleanup.add(() => sink.discard());
   const environment = toolEnvironment(options.environment);
   const virtualSize = imageSize(source.contentLength, requestedSize);
+  const { format } = options;
+  const needs = { format, imageBytes: virtualSize, environment };
+  const sink = await openSink(options.sink, options, needs, stop);
+  cleanup.add(() => sink.discard());
   return { options, environment, stop, source, sink, cleanup, virtualSize };
 }
 
-/** The same error, telling also what could not be cleaned up after it. */
-function withLeftovers(error: unknown, failures: readonly unknown[]): unknown {
-  if (failures.length === 0 || !isPatchVdiError(error)) return error;
-  const leftBehind = `${error.leftBehind}; but not all could be removed: ${failures.map(String).join('; ')}`;
+/** The same error, telling what the output itself knows about what is left, and what could not be cleaned up. */
+function withLeftovers(error: unknown, known: string | undefined, failures: readonly unknown[]): unknown {
+  if (!isPatchVdiError(error) || (known === undefined && failures.length === 0)) return error;
+  const stays = known ?? error.leftBehind;
+  const leftBehind =
+    failures.length === 0
+      ? stays
+      : `${stays}; but not all could be removed: ${failures.map(String).join('; ')}`;
   const { kind, message, context, hint, cause } = error;
   return new PatchVdiError(kind, message, {
     context,

@@ -3,6 +3,8 @@ import type { Writable } from 'node:stream';
 import { PatchVdiError } from '../errors.js';
 import type { Sink } from '../io/sink.js';
 import type { UploadSource } from '../io/chunk.js';
+import { isBlockDevice } from '../io/block-device.js';
+import { DeviceSink } from '../io/device-sink.js';
 import { FileSink } from '../io/file-sink.js';
 import { IterableSource } from '../io/iterable-source.js';
 import { WatchedSink, watchSource } from '../io/idle-timeout.js';
@@ -14,7 +16,7 @@ import { IMAGE_FORMATS, type ImageFormat } from '../plan/plan.js';
 import { validatePolicy, type SignaturePolicy } from '../signature/policy.js';
 import { DEFAULT_SEARCH_PATH, type ToolEnvironment } from '../tools/find.js';
 import { checkIdentity, type IdentityRequest } from './identity.js';
-import { checkRequestedSize } from './size-rule.js';
+import { IMAGE_STEP_BYTES, checkRequestedSize } from './size-rule.js';
 
 /**
  * Where the upload comes from: a path (of a ZIP file, too), an http(s) URL, an open descriptor, or any async iterable of bytes. The descriptor of a file
@@ -26,13 +28,23 @@ export type SourceOption =
   | { readonly fd: number; readonly name?: string }
   | AsyncIterable<Uint8Array>;
 
+/** An output that has a name: a new file, or a block device (Linux, format raw). */
+export interface PathSink {
+  readonly path: string;
+  /** Replace an existing file, or a device that holds more than a file system (a partition table, a part of LVM ...). */
+  readonly force?: boolean;
+  /** The device reads as zeros from end to end: then none are written. */
+  readonly targetIsZeroed?: boolean;
+}
+
 /**
- * Where the image goes: the path of a new file, an http(s) URL for a PUT, an open descriptor, or a Node stream (which the caller ends).
- * A path gets its content only when the image is complete and verified.
+ * Where the image goes: a path, an http(s) URL for a PUT, an open descriptor, or a Node stream (which the caller ends). A
+ * file gets its name only when the image is complete and verified; a block device loses what it holds when the first
+ * bytes of the upload are there.
  */
 export type SinkOption =
   | string
-  | { readonly path: string; readonly force?: boolean }
+  | PathSink
   | { readonly url: string; readonly headers?: HttpHeaders }
   | { readonly fd: number; readonly name?: string }
   | Writable;
@@ -235,15 +247,26 @@ async function openLocalSource(
   return await openDescriptorSource(source.name ?? `descriptor ${source.fd}`, source.fd, request);
 }
 
-/** @param stop a stream that stalls, or a server that refuses, stops everything with it */
+/** What an output must know of the build that it is for. */
+export interface SinkNeeds {
+  readonly format: ImageFormat;
+  readonly imageBytes: number;
+  readonly environment: ToolEnvironment;
+}
+
+/**
+ * @param stop a stream that stalls, or a server that refuses, stops everything with it
+ * @throws PatchVdiError `usage` | `space` when it cannot be used: nothing was touched then
+ */
 export async function openSink(
   sink: SinkOption,
   options: UploadOptions,
+  needs: SinkNeeds,
   stop: AbortController,
 ): Promise<Sink> {
   const place = typeof sink === 'string' && isHttpUrl(sink) ? { url: sink } : sink;
   const remote = isRemote(place);
-  const opened = remote ? await openRemoteSink(place, stop) : openLocalSink(place, stop.signal);
+  const opened = remote ? await openRemoteSink(place, stop) : openLocalSink(place, needs, stop.signal);
   const idle = idleMilliseconds(options, remote);
   // Files and devices take what they are given, however long a disk takes for it.
   return idle === undefined || opened.seekable ? opened : new WatchedSink(opened, idle, stop);
@@ -254,12 +277,33 @@ async function openRemoteSink({ url, headers = {} }: Remote, stop: AbortControll
   return new HttpSink(url, headers, stop);
 }
 
-function openLocalSink(sink: Exclude<SinkOption, Remote>, abortSignal: AbortSignal): Sink {
-  if (typeof sink === 'string') return new FileSink(sink, false);
+function openLocalSink(sink: Exclude<SinkOption, Remote>, needs: SinkNeeds, abortSignal: AbortSignal): Sink {
+  if (typeof sink === 'string') return openPathSink({ path: sink }, needs, abortSignal);
   // First the streams: a Node write stream has a `path` and an `fd`, too.
   if (isWritable(sink)) return new WritableSink('output stream', sink, abortSignal);
-  if ('path' in sink) return new FileSink(sink.path, sink.force === true);
+  if ('path' in sink) return openPathSink(sink, needs, abortSignal);
   return openDescriptorSink(sink.name ?? `descriptor ${sink.fd}`, sink.fd, abortSignal);
+}
+
+function openPathSink(
+  { path, force = false, targetIsZeroed = false }: PathSink,
+  needs: SinkNeeds,
+  abortSignal: AbortSignal,
+): Sink {
+  const { format, ...others } = needs;
+  if (!isBlockDevice(path)) {
+    if (!targetIsZeroed) return new FileSink(path, force);
+    throw new PatchVdiError('usage', 'only a block device can be zeroed already', {
+      context: { path, found: '--target-is-zeroed for a file', expected: 'a block device' },
+    });
+  }
+  if (format !== 'raw') {
+    throw new PatchVdiError('usage', 'a block device takes a raw image only', {
+      context: { path, found: `format ${format}`, expected: 'format raw' },
+      hint: 'a VHD is a file that describes a disk, and this is the disk itself: --format raw',
+    });
+  }
+  return new DeviceSink(path, { ...others, abortSignal, imageStepBytes: IMAGE_STEP_BYTES, force, targetIsZeroed });
 }
 
 function isWritable(place: object): place is Writable {

@@ -6,7 +6,7 @@ import { readDirectory } from '../ext/directory.js';
 import { inodeSizeBytes, openExt, readInode, type ExtFilesystem, type RawInode } from '../ext/filesystem.js';
 import { mergeExtents, readFileMap, type Extent } from '../ext/file-extents.js';
 import { ROOT_INODE_NUMBER } from '../ext/layout.js';
-import { firstFreeBlock, mapMetadata } from '../ext/metadata-map.js';
+import { firstFreeBlock, mapWholeMetadata } from '../ext/metadata-map.js';
 import { openRandomAccess, type RandomAccessFile } from '../io/random-access-file.js';
 import {
   PAYLOAD_NAME,
@@ -120,7 +120,7 @@ async function readBack(
   requireEqual('first file block of patch', extent?.fileBlock ?? -1, 0);
   requireEqual('unwritten extents in patch', extent?.unwritten === true ? 1 : 0, 0);
   const extents: readonly Extent[] = extent === undefined ? [] : [extent];
-  return { extents, metadata: await mapMetadata(filesystem, map.treeBlocks) };
+  return { extents, metadata: await mapWholeMetadata(filesystem, map.treeBlocks) };
 }
 
 /** The probe's file system is thrown away; its UUID does not matter. */

@@ -1,5 +1,6 @@
 import { invariant } from '../errors.js';
 import { PlanWriter } from '../io/plan-writer.js';
+import type { Sink } from '../io/sink.js';
 import type { RandomAccessFile } from '../io/random-access-file.js';
 import { describePlan } from '../plan/describe.js';
 import type { PayloadAnnouncement } from '../plan/image-map.js';
@@ -11,6 +12,7 @@ import { trace } from '../trace.js';
 import { DecoyWatch } from './decoy-watch.js';
 import { openMaker, pumpUpload, startGuard, type Job, type Room, type WrittenImage } from './job.js';
 import { identityFor, planFor } from './plan-image.js';
+import type { PassOn } from './upload-guard.js';
 import type { Template, TemplateMaker } from './template.js';
 import type { ImageIdentity } from './identity.js';
 
@@ -47,6 +49,19 @@ async function makeTemplate(job: Job, maker: TemplateMaker, payloadLength: numbe
 }
 
 /**
+ * What an output holds is destroyed when there is something to replace it with: not for an upload that never comes, a
+ * keyring that cannot be read, or a signature that is missing from the start.
+ */
+function afterPreparation(sink: Sink, passOn: PassOn): PassOn {
+  let prepared = sink.prepare === undefined;
+  return (bytes, done) => {
+    if (prepared || sink.prepare === undefined) return passOn(bytes, done);
+    prepared = true;
+    return sink.prepare().then(() => passOn(bytes, done));
+  };
+}
+
+/**
  * Builds into an output that can seek: the payload goes to its place as it comes; the template is made beside it, or
  * after it when the length is known only then; then the metadata follows, and after the verdict the seal.
  */
@@ -65,7 +80,8 @@ export async function writeInPlace(job: Job): Promise<WrittenImage> {
     const guard = await startGuard(job, roomFor(job, announcement));
     const payload = new PlanWriter(announced, NO_TEMPLATE, sink);
     const decoys = new DecoyWatch(announcement.ranges(source.contentLength ?? announcement.capacity));
-    await pumpUpload(job, source, guard, 'write', payload.accept.bind(payload), decoys);
+    const passOn = afterPreparation(sink, payload.accept.bind(payload));
+    await pumpUpload(job, source, guard, 'write', passOn, decoys);
 
     making ??= makeTemplate(job, maker, guard.received);
     const { template, identity } = await making;

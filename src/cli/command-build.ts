@@ -21,6 +21,7 @@ interface RawBuildOptions extends RawImageOptions, RawSourceOptions {
   readonly output: string;
   readonly force?: boolean;
   readonly outputHeader?: readonly string[];
+  readonly targetIsZeroed?: boolean;
   readonly keyring?: readonly string[];
   readonly signer?: readonly string[];
   readonly signature?: string;
@@ -95,7 +96,7 @@ async function build(upload: string, raw: RawBuildOptions, context: CommandConte
   const image = readImageOptions(raw, raw.output);
   const verify = verifyOption(raw);
   refuseTerminals(upload, raw.output);
-  const sink = sinkOption(raw.output, raw.force === true, raw.outputHeader);
+  const sink = sinkOption(raw.output, raw, raw.outputHeader);
   const source = sourceOption(upload, raw.header);
 
   const showBar = process.stderr.isTTY && raw.progress && raw.quiet !== true && raw.json !== true;
@@ -126,8 +127,9 @@ export function buildCommand(context: CommandContext): Command {
       'Writes an upload as the file "patch" into a new ext4 disk image, in one pass, and seals the image only if the signature holds.',
     )
     .argument('<upload>', 'the file to put into the image, by name or URL; - for standard input')
-    .option('-o, --output <file>', 'the image: a file, a URL for a PUT; - for standard output', '-')
-    .option('--force', 'replace an existing output')
+    .option('-o, --output <file>', 'the image: a new file, a block device, a URL for a PUT; - for standard output', '-')
+    .option('--force', 'replace an existing file, or a disk with partitions')
+    .option('--target-is-zeroed', 'the block device holds zeros only: write none')
     .option('--output-header <header>', '"Name: value" for the server of the output (repeatable)', collect)
     .option(
       '--keyring <path>',

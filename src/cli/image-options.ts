@@ -1,6 +1,7 @@
 import { Option, type Command } from 'commander';
 import type { ImageOptions } from '../build/options.js';
 import { PatchVdiError } from '../errors.js';
+import { isBlockDevice } from '../io/block-device.js';
 import { isHttpUrl } from '../io/http.js';
 import { IMAGE_FORMATS, type ImageFormat } from '../plan/plan.js';
 import { parseByteSize } from '../units.js';
@@ -53,6 +54,7 @@ function formatOf(option: string | undefined, output: string | undefined): Image
   const chosen = IMAGE_FORMATS.find((format) => format === option);
   if (chosen !== undefined) return chosen;
   const place = placeOf(output);
+  if (output !== undefined && isBlockDevice(output)) return 'raw';
   const ending = /\.([^./]+)$/.exec(place)?.[1]?.toLowerCase();
   const format = ending === undefined ? undefined : FORMAT_OF_ENDING[ending];
   if (format !== undefined) return format;

@@ -74,12 +74,19 @@ export function sourceOption(upload: string, header: readonly string[] | undefin
 }
 
 /** @throws PatchVdiError `usage` */
+/** What an output with a name may be told. */
+export interface RawSinkOptions {
+  readonly force?: boolean;
+  readonly targetIsZeroed?: boolean;
+}
+
 export function sinkOption(
   output: string,
-  force: boolean,
+  { force = false, targetIsZeroed = false }: RawSinkOptions,
   header: readonly string[] | undefined,
 ): SinkOption {
   if (isHttpUrl(output)) return { url: output, headers: headersOf('--output-header', header ?? []) };
   onlyForUrls('--output-header', header);
-  return output === '-' ? { fd: 1, name: 'standard output' } : { path: output, force };
+  if (output === '-') return { fd: 1, name: 'standard output' };
+  return { path: output, force, targetIsZeroed };
 }

@@ -5,7 +5,7 @@ import { readFileMap } from './file-extents.js';
 import { MODE_TYPE_DIRECTORY, MODE_TYPE_MASK, ROOT_INODE_NUMBER } from './layout.js';
 import { descriptorTableBytes } from './superblock.js';
 
-/** A piece of the image that holds metadata with at least one byte that is not zero, on whole blocks. */
+/** A piece of the image that belongs to metadata, on whole blocks. */
 export interface MetadataRange {
   /** What it is, for people: `block bitmaps`, `inode tables`. */
   readonly name: string;
@@ -13,6 +13,8 @@ export interface MetadataRange {
   readonly length: number;
   /** Holds the superblock or a backup of it: without these nothing opens the file system. */
   readonly superblock: boolean;
+  /** Every byte is zero, and must be: a new file has such ranges by itself, an old disk does not. */
+  readonly zero?: true;
 }
 
 const READ_BYTES = MIB;
@@ -22,23 +24,27 @@ interface BlockRange {
   readonly name: string;
   readonly firstBlock: number;
   readonly blockCount: number;
+  /** Known to be zeros without looking: at 2 TiB the inode tables alone are 8 GiB. */
+  readonly zero?: true;
 }
 
 function groupRanges(filesystem: ExtFilesystem, group: BlockGroup): BlockRange[] {
   const { superblock } = filesystem;
-  const ranges: BlockRange[] = [];
-  if (!group.blockBitmapUninitialised) {
-    ranges.push({ name: 'block bitmaps', firstBlock: group.blockBitmapBlock, blockCount: 1 });
-  }
-  if (!group.inodeBitmapUninitialised) {
-    ranges.push({ name: 'inode bitmaps', firstBlock: group.inodeBitmapBlock, blockCount: 1 });
-  }
-  // A table whose tail is known to hold zeros need not be read: at 2 TiB the tables are 8 GiB.
+  const bitmap = (name: string, firstBlock: number, uninitialised: boolean): BlockRange =>
+    uninitialised ? { name, firstBlock, blockCount: 1, zero: true } : { name, firstBlock, blockCount: 1 };
+  const ranges = [
+    bitmap('block bitmaps', group.blockBitmapBlock, group.blockBitmapUninitialised),
+    bitmap('inode bitmaps', group.inodeBitmapBlock, group.inodeBitmapUninitialised),
+  ];
+  const tableBytes = inodeTableBytes(superblock);
   const unusedBytes = group.inodeTableZeroed ? group.unusedInodeCount * superblock.inodeBytes : 0;
-  const usedBytes = inodeTableBytes(superblock) - unusedBytes;
-  const tableBlocks = Math.ceil(usedBytes / superblock.blockBytes);
-  if (tableBlocks > 0) {
-    ranges.push({ name: 'inode tables', firstBlock: group.inodeTableBlock, blockCount: tableBlocks });
+  const usedBlocks = Math.ceil((tableBytes - unusedBytes) / superblock.blockBytes);
+  const unusedBlocks = Math.ceil(tableBytes / superblock.blockBytes) - usedBlocks;
+  const name = 'inode tables';
+  const firstBlock = group.inodeTableBlock;
+  if (usedBlocks > 0) ranges.push({ name, firstBlock, blockCount: usedBlocks });
+  if (unusedBlocks > 0) {
+    ranges.push({ name, firstBlock: firstBlock + usedBlocks, blockCount: unusedBlocks, zero: true });
   }
   return ranges;
 }
@@ -68,6 +74,7 @@ function mergeRanges(ranges: readonly BlockRange[]): BlockRange[] {
     if (
       last !== undefined &&
       last.name === range.name &&
+      last.zero === range.zero &&
       last.firstBlock + last.blockCount === range.firstBlock
     ) {
       merged[merged.length - 1] = { ...last, blockCount: last.blockCount + range.blockCount };
@@ -76,41 +83,56 @@ function mergeRanges(ranges: readonly BlockRange[]): BlockRange[] {
   return merged;
 }
 
-/** Splits one range into the runs of blocks that hold anything but zeros. */
-async function keepNonZero(
+function append(range: MetadataRange, into: MetadataRange[]): void {
+  const last = into.at(-1);
+  const continues =
+    last?.name === range.name && last.zero === range.zero && last.offset + last.length === range.offset;
+  if (continues) into[into.length - 1] = { ...last, length: last.length + range.length };
+  else if (range.length > 0) into.push(range);
+}
+
+/** Splits one range into its runs of blocks that are zeros, and of blocks that are not. */
+async function splitAtZeros(
   filesystem: ExtFilesystem,
   range: BlockRange,
   into: MetadataRange[],
 ): Promise<void> {
   const { blockBytes } = filesystem.superblock;
+  const { name } = range;
+  const superblock = name === SUPERBLOCK_NAME;
+  const start = range.firstBlock * blockBytes;
+  const end = start + range.blockCount * blockBytes;
+  if (range.zero === true) {
+    append({ name, offset: start, length: end - start, superblock, zero: true }, into);
+    return;
+  }
   const zeros = Buffer.alloc(blockBytes);
-  const end = (range.firstBlock + range.blockCount) * blockBytes;
-  let runStart: number | undefined;
-  const superblock = range.name === SUPERBLOCK_NAME;
-  const closeRun = (at: number): void => {
-    if (runStart !== undefined)
-      into.push({ name: range.name, offset: runStart, length: at - runStart, superblock });
-    runStart = undefined;
+  let run = { offset: start, zero: false };
+  const endRun = (at: number): void => {
+    const found = { name, offset: run.offset, length: at - run.offset, superblock };
+    append(run.zero ? { ...found, zero: true } : found, into);
   };
-  for (let offset = range.firstBlock * blockBytes; offset < end; offset += READ_BYTES) {
+  for (let offset = start; offset < end; offset += READ_BYTES) {
     const bytes = await filesystem.read(offset, Math.min(READ_BYTES, end - offset));
     for (let at = 0; at < bytes.length; at += blockBytes) {
-      if (zeros.equals(bytes.subarray(at, at + blockBytes))) closeRun(offset + at);
-      else runStart ??= offset + at;
+      const zero = zeros.equals(bytes.subarray(at, at + blockBytes));
+      if (zero === run.zero) continue;
+      endRun(offset + at);
+      run = { offset: offset + at, zero };
     }
   }
-  closeRun(end);
+  endRun(end);
 }
 
 /**
- * Where a freshly formatted file system holds anything but zeros, apart from the data of its files: superblock,
- * group descriptors, bitmaps, the used part of the inode tables, directories and the given extent tree blocks.
- * In order of offset. A fresh file system has nothing else; the tests compare the image made from this map with the
- * template byte by byte.
+ * Where a freshly formatted file system holds metadata, apart from the data of its files: superblock, group
+ * descriptors, bitmaps, inode tables, directories and the given extent tree blocks, all of each. In order of offset.
+ * A fresh file system has nothing else; the tests compare the image made from this map with the template byte by
+ * byte. What lies outside it, and outside of files, is free: nobody cares what is there.
  *
  * @param treeBlocks the blocks of the extent tree of `patch`
  */
-export async function mapMetadata(
+export async function mapWholeMetadata(
   filesystem: ExtFilesystem,
   treeBlocks: readonly number[],
 ): Promise<MetadataRange[]> {
@@ -128,8 +150,17 @@ export async function mapMetadata(
   for (const group of groups) ranges.push(...groupRanges(filesystem, group));
 
   const metadata: MetadataRange[] = [];
-  for (const range of mergeRanges(ranges)) await keepNonZero(filesystem, range, metadata);
+  for (const range of mergeRanges(ranges)) await splitAtZeros(filesystem, range, metadata);
   return metadata;
+}
+
+/** The part of {@link mapWholeMetadata} that is anything but zeros. */
+export async function mapMetadata(
+  filesystem: ExtFilesystem,
+  treeBlocks: readonly number[],
+): Promise<MetadataRange[]> {
+  const ranges = await mapWholeMetadata(filesystem, treeBlocks);
+  return ranges.filter(({ zero }) => zero !== true);
 }
 
 /** The lowest bit of an ext bitmap that is clear (bit 0 is the lowest of the first byte), or -1. */

@@ -7,7 +7,6 @@ import {
   openSync,
   statSync,
   unlinkSync,
-  writeSync,
   type Stats,
 } from 'node:fs';
 import { link, open, rename, unlink, type FileHandle } from 'node:fs/promises';
@@ -19,6 +18,7 @@ import { trace } from '../trace.js';
 import { removeDeadOutputs, temporaryName } from './dead-outputs.js';
 import type { Sink } from './sink.js';
 import { writeFailure } from './system-errors.js';
+import { writeAt } from './write-at.js';
 
 const fsyncAsync = promisify(fsync);
 
@@ -102,15 +102,7 @@ export class FileSink implements Sink {
   }
 
   write(bytes: Uint8Array, position: number, done?: () => void): void {
-    // A regular file does not make anybody wait, so the synchronous call is the fastest one (design, "Speed").
-    let written = 0;
-    try {
-      while (written < bytes.length) {
-        written += writeSync(this.#fd, bytes, written, bytes.length - written, position + written);
-      }
-    } catch (error) {
-      throw writeFailure(this.name, position + written, error);
-    }
+    writeAt(this.#fd, this.name, bytes, position);
     done?.();
   }
 

@@ -102,7 +102,7 @@ export class PlanWriter {
         break;
       }
       case 'zeros':
-        this.#sink.writeZeros(position, length);
+        this.#sink.writeZeros(position, length, content.free === true);
         break;
       case 'payload':
         invariant(false, 'payload comes through accept()');

@@ -10,14 +10,25 @@ export interface Sink {
   /** Before the first byte, where the length of the whole output must be told first. */
   begin?(totalLength: number): Promise<void>;
   /**
+   * Only for outputs that hold something old: destroys it. Called before the first write, once there is something to
+   * write.
+   */
+  prepare?(): Promise<void>;
+  /** Only for outputs that hold something old: what is left behind if the build fails now. */
+  leftBehind?(): string;
+  /**
    * Writes at a place of the output; for a stream, the place must be where the stream stands.
    * `bytes` must not change until `done` was called.
    *
    * @throws PatchVdiError `space` | `sink`
    */
   write(bytes: Uint8Array, position: number, done?: () => void): void;
-  /** Zeros at a place. A new file has them already. */
-  writeZeros(position: number, length: number): void;
+  /**
+   * Zeros at a place. A new file has them already.
+   *
+   * @param free nobody reads them before writing there
+   */
+  writeZeros(position: number, length: number, free?: boolean): void;
   /** Undefined when more may be written at once; else a promise to wait for first. */
   drained(): Promise<void> | undefined;
   /** Everything written so far is stored (file) or handed over (stream). */

@@ -25,3 +25,13 @@ export function writeFailure(path: string, position: number, cause: unknown): Pa
     cause,
   });
 }
+
+/** A failed read of what is to be the output: a device is looked at before it is written. */
+export function readFailure(path: string, position: number, cause: unknown): PatchVdiError {
+  const found = cause instanceof Error ? cause.message : String(cause);
+  return new PatchVdiError('sink', 'the output could not be read', {
+    context: { operation: 'read', path, offset: position, found },
+    hint: 'the device seems to be faulty: look at the messages of the kernel (dmesg), or take another one',
+    cause,
+  });
+}

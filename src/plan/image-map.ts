@@ -12,11 +12,11 @@ export interface TemplateFacts {
   readonly payloadLength: number;
   /** Of the file `patch`, in file order. */
   readonly extents: readonly Extent[];
-  /** In order of offset. */
+  /** All of it, zeros too; in order of offset. */
   readonly metadata: readonly MetadataRange[];
 }
 
-/** A range of the image that is not zeros: payload, or metadata from the template. */
+/** A range of the image that is in use: payload, or metadata from the template. */
 export interface ImageRange {
   readonly name: string;
   readonly offset: number;
@@ -25,6 +25,8 @@ export interface ImageRange {
   readonly payloadOffset: number | undefined;
   /** Holds the superblock or a backup of it: part of the seal. */
   readonly superblock: boolean;
+  /** Metadata that is zeros, and must be. */
+  readonly zero?: true;
 }
 
 /** The name of the payload in every plan, the file's own name. */
@@ -90,11 +92,11 @@ function payloadRanges(facts: TemplateFacts): ImageRange[] {
 }
 
 /**
- * All ranges of the image that are not zeros, in order of offset.
+ * All ranges of the image that are in use, in order of offset. What is between them is free.
  *
  * @throws PatchVdiError `tool` for unwritten extents, holes, payload over metadata, or anything beyond the image
  */
-export function mapImage(facts: TemplateFacts): ImageRange[] {
+export function mapWholeImage(facts: TemplateFacts): ImageRange[] {
   const metadata = facts.metadata.map((range) => ({ ...range, payloadOffset: undefined }));
   const ranges = [...payloadRanges(facts), ...metadata].sort((a, b) => a.offset - b.offset);
   let end = 0;
@@ -117,6 +119,11 @@ export function mapImage(facts: TemplateFacts): ImageRange[] {
   return ranges;
 }
 
+/** Those ranges of {@link mapWholeImage} that hold anything but zeros. @throws PatchVdiError `tool` as that does */
+export function mapImage(facts: TemplateFacts): ImageRange[] {
+  return mapWholeImage(facts).filter(({ zero }) => zero !== true);
+}
+
 /**
  * A range of the image as a segment.
  *
@@ -125,6 +132,7 @@ export function mapImage(facts: TemplateFacts): ImageRange[] {
 export function rangeDraft(range: ImageRange, imageOffset: number): SegmentDraft {
   const { name, length, payloadOffset } = range;
   if (payloadOffset !== undefined) return { name, length, content: { kind: 'payload', payloadOffset } };
+  if (range.zero === true) return { name: `${name} (zero)`, length, content: { kind: 'zeros' } };
   const content = { kind: 'template', imageOffset } as const;
   return range.superblock ? { name, length, content, superblock: true } : { name, length, content };
 }

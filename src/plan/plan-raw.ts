@@ -1,8 +1,9 @@
+import { roundUp } from '../units.js';
 import { encodeFixedFooter, type VhdIdentity } from '../vhd/structures.js';
-import { mapImage, rangeDraft, type ImageRange, type TemplateFacts } from './image-map.js';
+import { mapWholeImage, rangeDraft, type ImageRange, type TemplateFacts } from './image-map.js';
 import type { Plan } from './plan.js';
 import { requireVhdSize } from './vhd-size.js';
-import { SegmentList, type PlanEntry, type Turn } from './segment-list.js';
+import { SegmentList, type PlanEntry, type SegmentContent, type Turn } from './segment-list.js';
 
 /** The superblock, and every backup of it, is the seal of a raw image. */
 function turnOf(range: ImageRange): Turn {
@@ -23,13 +24,20 @@ export function announceRawPayload(payload: readonly ImageRange[]): readonly Pla
   });
 }
 
-/** Appends every byte of the image at its own place, zeros between. */
+/**
+ * Appends every byte of the image at its own place. Free space is zeros, and says that it is free. The rest of the
+ * last block of the payload is zeros that somebody sees: mmap(2) shows a page of it.
+ */
 function appendImage(list: SegmentList, facts: TemplateFacts): void {
-  const fillTo = (offset: number): void => {
-    if (offset === list.length) return;
-    list.append('metadata', [{ name: 'zeros', length: offset - list.length, content: { kind: 'zeros' } }]);
+  const append = (name: string, end: number, content: SegmentContent): void => {
+    if (end > list.length) list.append('metadata', [{ name, length: end - list.length, content }]);
   };
-  for (const range of mapImage(facts)) {
+  const fillTo = (offset: number): void => {
+    const blockEnd = roundUp(list.length, facts.blockBytes);
+    append('rest of the last block', Math.min(blockEnd, offset), { kind: 'zeros' });
+    append('free space', offset, { kind: 'zeros', free: true });
+  };
+  for (const range of mapWholeImage(facts)) {
     fillTo(range.offset);
     list.append(turnOf(range), [rangeDraft(range, range.offset)]);
   }

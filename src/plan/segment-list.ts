@@ -9,7 +9,8 @@ export type SegmentContent =
   | { readonly kind: 'template'; readonly imageOffset: number }
   /** A range of the upload. */
   | { readonly kind: 'payload'; readonly payloadOffset: number }
-  | { readonly kind: 'zeros' };
+  /** `free`: nobody reads them before writing there, so an output that has old contents may keep those. */
+  | { readonly kind: 'zeros'; readonly free?: true };
 
 /** A piece of the output. Half open: it covers `offset` up to, not including, `offset + length`. */
 export interface Segment {

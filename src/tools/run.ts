@@ -19,6 +19,8 @@ export interface RunOptions {
   /** Working folder; `/` unless given, so that no program meets the user's files by a relative name. */
   readonly folder?: string;
   readonly abortSignal?: AbortSignal | undefined;
+  /** A descriptor that the program gets as its standard input; it gets none unless given. */
+  readonly inputFd?: number;
   /** Default 10 minutes: e2fsck of the largest image takes seconds. */
   readonly timeoutMilliseconds?: number;
 }
@@ -91,7 +93,7 @@ function toResult(program: string, ended: EndedProcess, options: RunOptions): To
 }
 
 /**
- * Runs a program to its end, without a shell, with a clean environment and no standard input.
+ * Runs a program to its end, without a shell, with a clean environment.
  * An exit code other than 0 is returned, not thrown: only the wrapper of the program knows what it means.
  *
  * @throws PatchVdiError `tool` when it is missing, cannot start or does not end; `interrupted` on abort
@@ -104,7 +106,9 @@ export async function runTool(
   const path = requireProgram(program, options.environment);
   const execa = await loadExeca();
   trace('tools', () => `${path} ${args.join(' ')}`);
-  const ended = await execa(path, args, { ...execaOptions(options), stdin: 'ignore' });
+  // The types of execa end with descriptor 9; what it hands on to spawn is any.
+  const stdin = (options.inputFd as 9 | undefined) ?? 'ignore';
+  const ended = await execa(path, args, { ...execaOptions(options), stdin });
   return toResult(program, ended, options);
 }
 

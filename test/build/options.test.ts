@@ -142,13 +142,18 @@ describe('sources and sinks', () => {
       [createWriteStream('', { fd, autoClose: false }), WritableSink],
       [new PassThrough(), WritableSink],
     ];
+    const needs = {
+      format: 'raw',
+      imageBytes: 0,
+      environment: toolEnvironment(undefined),
+    } as const;
     for (const [option, type] of cases) {
-      const sink = await openSink(option, {}, new AbortController());
+      const sink = await openSink(option, {}, needs, new AbortController());
       expect(sink).toBeInstanceOf(type);
       await sink.discard();
     }
     closeSync(fd);
-    const taken = openSink({ path: join(folder, 'upload') }, {}, new AbortController());
+    const taken = openSink({ path: join(folder, 'upload') }, {}, needs, new AbortController());
     await expect(taken).rejects.toThrow(refusal({ kind: 'usage' }));
   });
 });

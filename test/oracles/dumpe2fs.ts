@@ -18,3 +18,29 @@ export function superblockField(imagePath: string, name: string): string {
   if (value === undefined) throw new Error(`dumpe2fs has no field "${name}" for ${imagePath}`);
   return value;
 }
+
+/** Where the backups of the superblock are, in blocks of the file system. */
+export function backupsOf(imagePath: string): {
+  readonly blockBytes: number;
+  readonly blocks: readonly number[];
+} {
+  const result = runJudge('dumpe2fs', [imagePath]);
+  if (result.exitCode !== 0) throw verdictAgainst('dumpe2fs', imagePath, result);
+  const blocks = [...result.stdout.matchAll(/Backup superblock at (\d+)/g)].map((match) => Number(match[1]));
+  return { blockBytes: Number(superblockField(imagePath, 'Block size')), blocks };
+}
+
+/** The free blocks of a file system, as ranges of its blocks, both ends included. */
+export function freeBlocksOf(imagePath: string): readonly (readonly [first: number, last: number])[] {
+  const result = runJudge('dumpe2fs', [imagePath]);
+  if (result.exitCode !== 0) throw verdictAgainst('dumpe2fs', imagePath, result);
+  return [...result.stdout.matchAll(/^ {2}Free blocks: (.*)$/gm)].flatMap((match) =>
+    (match[1] ?? '')
+      .split(', ')
+      .filter((range) => range !== '')
+      .map((range) => {
+        const [first = 0, last = first] = range.split('-').map(Number);
+        return [first, last] as const;
+      }),
+  );
+}

@@ -44,3 +44,18 @@ export function withSmallDisk<T>(
 ): Promise<T> {
   return withMounted(['-t', 'tmpfs', '-o', `size=${sizeBytes},${access}`, 'tmpfs'], 'a small tmpfs', use);
 }
+
+/**
+ * Mounts a block device as ext4, read-only and without looking at its journal.
+ *
+ * @param options of mount(8) besides, such as `sb=32768`
+ * @throws Error with mount's words when the kernel does not take it
+ */
+export function withDeviceMount<T>(
+  device: string,
+  use: (folder: string) => T | Promise<T>,
+  ...options: readonly string[]
+): Promise<T> {
+  const all = ['ro', 'noload', 'nosuid', 'nodev', 'noexec', ...options].join(',');
+  return withMounted(['-t', 'ext4', '-o', all, device], device, use);
+}
