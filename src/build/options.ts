@@ -10,6 +10,7 @@ import { WritableSink, openDescriptorSink } from '../io/stream-sink.js';
 import { IMAGE_FORMATS, type ImageFormat } from '../plan/plan.js';
 import { validatePolicy, type SignaturePolicy } from '../signature/policy.js';
 import { DEFAULT_SEARCH_PATH, type ToolEnvironment } from '../tools/find.js';
+import { FILESYSTEMS, type FilesystemName } from '../tools/mke2fs.js';
 import { checkIdentity, type IdentityRequest } from './identity.js';
 import { checkRequestedSize } from './size-rule.js';
 
@@ -51,6 +52,8 @@ export interface Progress {
 
 export interface ImageOptions extends IdentityRequest {
   readonly format: ImageFormat;
+  /** Default: ext4. The others are for old hosts. */
+  readonly filesystem?: FilesystemName | undefined;
   /** Bytes of the upload, where the source does not know them itself. */
   readonly contentLength?: number | undefined;
   /** Bytes of the image; rounded up to 2 MiB. Default: four times the upload, 4 GiB without a length. */
@@ -124,7 +127,16 @@ export function checkImageOptions(options: ImageOptions): { readonly requestedSi
       context: { found: JSON.stringify(options.format), expected: IMAGE_FORMATS.join(', ') },
     });
   }
+  if (!FILESYSTEMS.includes(filesystemOf(options))) {
+    throw new PatchVdiError('usage', 'there is no such file system', {
+      context: { found: JSON.stringify(options.filesystem), expected: FILESYSTEMS.join(', ') },
+    });
+  }
   return { requestedSize: checkRequestedSize(options.size) };
+}
+
+export function filesystemOf(options: Pick<ImageOptions, 'filesystem'>): FilesystemName {
+  return options.filesystem ?? 'ext4';
 }
 
 export function openSource(source: SourceOption, contentLength: number | undefined): UploadSource {
