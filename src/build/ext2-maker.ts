@@ -79,15 +79,8 @@ export class Ext2Maker implements ImageMaker {
   }
 
   #unitsOnce(): Promise<ChosenUnits> {
-    this.#units ??= this.#probe();
+    this.#units ??= this.#format('probe', PROBE).then(unitsOf);
     return this.#units;
-  }
-
-  async #probe(): Promise<ChosenUnits> {
-    const file = openRandomAccess(await this.#format('probe', PROBE));
-    const units = await readTemplate(file, chooseUnits).finally(() => file.close());
-    trace('template', () => `room for ${units.capacityBlocks} blocks in ${units.payload.length} runs`);
-    return units;
   }
 
   /** @returns the path of the image */
@@ -102,9 +95,11 @@ export class Ext2Maker implements ImageMaker {
   }
 
   async make(payloadLength: number, identity: ImageIdentity): Promise<Template> {
-    const units = await this.#unitsOnce();
-    requireFit(this.#virtualSize, units.capacityBlocks * BLOCK_BYTES, payloadLength);
     const imagePath = await this.#format('template', identity);
+    // Nobody asked beforehand: then the template itself tells, and no probe is needed.
+    this.#units ??= unitsOf(imagePath);
+    const units = await this.#units;
+    requireFit(this.#virtualSize, units.capacityBlocks * BLOCK_BYTES, payloadLength);
     await this.#place(imagePath, units, payloadLength, identity);
     const expectation = {
       shape: { virtualSize: this.#virtualSize, blockBytes: BLOCK_BYTES, payloadLength },
@@ -143,6 +138,14 @@ export class Ext2Maker implements ImageMaker {
   async dispose(): Promise<void> {
     await this.#folder.remove();
   }
+}
+
+/** The units of an empty file system. */
+async function unitsOf(imagePath: string): Promise<ChosenUnits> {
+  const file = openRandomAccess(imagePath);
+  const units = await readTemplate(file, chooseUnits).finally(() => file.close());
+  trace('template', () => `room for ${units.capacityBlocks} blocks in ${units.payload.length} runs`);
+  return units;
 }
 
 /** The announced units as the payload fills them, from the front. */
