@@ -49,7 +49,7 @@ describe('the blocks of a file are those that debugfs lists', () => {
     [4 * KIB, (12 + 1024) * 4 * KIB],
     [4 * KIB, (12 + 1024) * 4 * KIB + 1],
     [4 * KIB, 40 * MIB],
-  ])('blocks of %i bytes, a file of %i', async ([blockBytes, sizeBytes]) => {
+  ])('blocks of %i bytes, a file of %i', async ([blockBytes = 0, sizeBytes = 0]) => {
     const { image, filesystem, inode } = await sampleOf(blockBytes, sizeBytes);
     const map = await readFileBlocks(filesystem, inode);
     const theirs = listBlocks(image, '/patch');
