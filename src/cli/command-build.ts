@@ -121,7 +121,7 @@ export function buildCommand(context: CommandContext): Command {
   const command = new Command('build')
     .summary('turn an upload into a sealed disk image')
     .description(
-      'Writes an upload as the file "patch" into a new ext4 disk image, in one pass, and seals the image only if the signature holds.',
+      'Writes an upload as the file "patch" into a new disk image, in one pass, and seals the image only if the signature holds.',
     )
     .argument('<upload>', 'the file to put into the image; - for standard input')
     .option('-o, --output <file>', 'the image; - for standard output', '-')

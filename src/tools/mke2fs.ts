@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { invariant } from '../errors.js';
-import { KIB, MIB, roundUp } from '../units.js';
+import { KIB, roundUp } from '../units.js';
 import { fakeTime, requireSilence, type E2fsprogsCall } from './e2fsprogs.js';
 import { packageFile } from './package-files.js';
 import { writePrivateFile } from './private-folder.js';
@@ -90,12 +90,10 @@ const MAX_INODES = 2 ** 20;
 const INODE_RATIO_BYTES = 64 * KIB;
 
 /**
- * Enough for a file system that holds little but one file. The default grows to 1 GiB, and mke2fs writes it all.
- * At least 1024 blocks (4 MiB) is what the kernel asks for.
+ * The smallest that the kernel takes (1024 blocks), and enough for scratch space. The default grows to 1 GiB, and
+ * mke2fs writes all of it, twice for each image.
  */
-function journalMebibytes(virtualSize: number): number {
-  return virtualSize < 128 * MIB ? 4 : 16;
-}
+const JOURNAL_MEBIBYTES = 4;
 
 /**
  * Formats an image as ext2 or ext3 without any file.
@@ -105,7 +103,7 @@ function journalMebibytes(virtualSize: number): number {
 export async function formatEmpty(request: EmptyFormatRequest, call: E2fsprogsCall): Promise<void> {
   const { filesystem, virtualSize } = request;
   const ratio = Math.max(INODE_RATIO_BYTES, virtualSize / MAX_INODES);
-  const journal = filesystem === 'ext3' ? ['-J', `size=${journalMebibytes(virtualSize)}`] : [];
+  const journal = filesystem === 'ext3' ? ['-J', `size=${JOURNAL_MEBIBYTES}`] : [];
   const kind = ['-t', filesystem, '-T', 'empty', '-i', String(Math.ceil(ratio)), ...journal];
   // What is discarded reads as zeros in a sparse file: mke2fs then does not write the inode tables, which would
   // take real space.

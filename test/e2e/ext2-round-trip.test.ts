@@ -1,5 +1,4 @@
 import { basename } from 'node:path';
-import { rmSync } from 'node:fs';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { mustBuild, runCli } from './cli.js';
 import { expectNoOutput } from './judges/nothing-usable.js';
@@ -55,9 +54,9 @@ describe.for(OLD_FILESYSTEMS.flatMap((filesystem) => FORMATS.map((format) => [fi
 
     test('an upload over several groups, into a file and into a stream', async () => {
       const work = workspace();
-      const upload = writeUpload(`${work.folder}/upload`, 300 * MIB);
+      const upload = writeUpload(`${work.folder}/upload`, 150 * MIB);
       const file = await buildIn(work, upload, format, ['pipe', 'file'], args);
-      await expectOldDisk(file, format, filesystem, upload, 1200 * MIB);
+      await expectOldDisk(file, format, filesystem, upload, 600 * MIB);
       const stream = await buildIn(work, upload, format, ['file', 'pipe'], args);
       expect(difference(stream, file)).toBeUndefined();
     });
@@ -68,13 +67,12 @@ describe.for(OLD_FILESYSTEMS.flatMap((filesystem) => FORMATS.map((format) => [fi
         const work = workspace();
         const upload = work.input('upload', uploadBytes(size));
         const image = work.output(`x.${format}`);
-        const unknown = ['-', '-o', image, ...args, '--json'];
+        const unknown = ['-', '-o', image, ...args, '--json', '--size', '150M'];
         const { stdout } = await mustBuild(work, unknown, { stdin: { path: upload, through: 'pipe' } });
-        expect(JSON.parse(stdout)).toMatchObject({ filesystem, virtualSize: 4 * GIB, spooled: false });
-        const known = await buildIn(work, upload, format, ['file', 'file'], [...args, '--size', '4G']);
+        expect(JSON.parse(stdout)).toMatchObject({ filesystem, virtualSize: 150 * MIB, spooled: false });
+        const known = await buildIn(work, upload, format, ['file', 'file'], [...args, '--size', '150M']);
         expect(difference(image, known)).toBeUndefined();
-        rmSync(known);
-        await expectOldDisk(image, format, filesystem, upload, 4 * GIB);
+        await expectOldDisk(image, format, filesystem, upload, 150 * MIB);
       },
     );
 
@@ -101,16 +99,24 @@ describe.for(OLD_FILESYSTEMS.flatMap((filesystem) => FORMATS.map((format) => [fi
   },
 );
 
+test.for(OLD_FILESYSTEMS)('without a length the disk has 4 GiB (%s)', async (filesystem) => {
+  const work = workspace();
+  const upload = work.input('upload', uploadBytes(5 * MIB + 3));
+  const image = work.output('x.vhd');
+  const args = ['-', '-o', image, ...FIXED, '--filesystem', filesystem];
+  await mustBuild(work, args, { stdin: { path: upload, through: 'pipe' } });
+  await expectOldDisk(image, 'vhd', filesystem, upload, 4 * GIB);
+});
+
 test('the file system is part of what an epoch makes', async () => {
   const work = workspace();
   const upload = work.input('upload', uploadBytes(1000));
-  const uuids = await Promise.all(
-    ['ext2', 'ext3', 'ext4'].map(async (filesystem) => {
-      const args = [upload, '-o', work.output(`${filesystem}.raw`), ...FIXED, '--filesystem', filesystem];
-      return (JSON.parse((await mustBuild(work, [...args, '--json'])).stdout) as { filesystemUuid: string })
-        .filesystemUuid;
-    }),
-  );
+  const uuids: string[] = [];
+  for (const filesystem of ['ext2', 'ext3', 'ext4']) {
+    const args = [upload, '-o', work.output(`${filesystem}.raw`), ...FIXED, '--filesystem', filesystem];
+    const { stdout } = await mustBuild(work, [...args, '--json']);
+    uuids.push((JSON.parse(stdout) as { filesystemUuid: string }).filesystemUuid);
+  }
   expect(new Set(uuids).size).toBe(3);
 });
 
