@@ -30,3 +30,4 @@ export type { PlanEntry, PlanSegments, SegmentContent, SegmentDraft, Turn } from
 export type { SignaturePolicy } from './signature/policy.js';
 export type { VerifiedSignature } from './signature/verdict.js';
 export type { ToolEnvironment } from './tools/find.js';
+export type { FilesystemName } from './tools/mke2fs.js';

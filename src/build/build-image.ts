@@ -1,11 +1,13 @@
 import { PatchVdiError, isPatchVdiError } from '../errors.js';
 import type { ImageFormat } from '../plan/plan.js';
 import type { VerifiedSignature } from '../signature/verdict.js';
+import type { FilesystemName } from '../tools/mke2fs.js';
 import { Cleanup } from './cleanup.js';
 import type { Job, WrittenImage } from './job.js';
 import {
   checkImageOptions,
   checkVerify,
+  filesystemOf,
   openSink,
   openSource,
   toolEnvironment,
@@ -22,7 +24,7 @@ export interface BuildResult {
   /** The path of the image, or what the stream is called. */
   readonly output: string;
   readonly format: ImageFormat;
-  readonly filesystem: 'ext4';
+  readonly filesystem: FilesystemName;
   /** Size of the disk as the guest sees it. */
   readonly virtualSize: number;
   /** Length of the output. */
@@ -57,7 +59,7 @@ function resultOf(job: Job, written: WrittenImage): Omit<BuildResult, 'warnings'
   return {
     output: job.sink.name,
     format: plan.format,
-    filesystem: 'ext4',
+    filesystem: filesystemOf(job.options),
     virtualSize: plan.virtualSize,
     outputLength: plan.totalLength,
     payloadLength: plan.payloadLength,

@@ -6,8 +6,9 @@ import type { ToolEnvironment } from '../tools/find.js';
 import type { Cleanup } from './cleanup.js';
 import type { ImageIdentity } from './identity.js';
 import type { DecoyWatch } from './decoy-watch.js';
-import type { BuildOptions, Progress } from './options.js';
-import { TemplateMaker } from './template.js';
+import { openImageMaker } from './open-maker.js';
+import { filesystemOf, type BuildOptions, type Progress } from './options.js';
+import type { ImageMaker } from './template.js';
 import { UploadGuard, type PassOn, type UploadFindings } from './upload-guard.js';
 
 /** One build on its way: what its steps share. */
@@ -39,8 +40,8 @@ export interface SpooledUpload {
   readonly guard: UploadGuard;
 }
 
-export async function openMaker(job: Job): Promise<TemplateMaker> {
-  const maker = await TemplateMaker.open(job.virtualSize, {
+export async function openMaker(job: Job): Promise<ImageMaker> {
+  const maker = await openImageMaker(filesystemOf(job.options), job.virtualSize, {
     environment: job.environment,
     epochSeconds: job.options.sourceDateEpoch,
     abortSignal: job.stop.signal,

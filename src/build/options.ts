@@ -15,6 +15,7 @@ import { refusingZip } from '../io/zip-signature.js';
 import { IMAGE_FORMATS, type ImageFormat } from '../plan/plan.js';
 import { validatePolicy, type SignaturePolicy } from '../signature/policy.js';
 import { DEFAULT_SEARCH_PATH, type ToolEnvironment } from '../tools/find.js';
+import { FILESYSTEMS, type FilesystemName } from '../tools/mke2fs.js';
 import { checkIdentity, type IdentityRequest } from './identity.js';
 import { IMAGE_STEP_BYTES, checkRequestedSize } from './size-rule.js';
 
@@ -87,6 +88,8 @@ const MAX_IDLE_SECONDS = 2_147_483;
 
 export interface ImageOptions extends IdentityRequest, UploadOptions {
   readonly format: ImageFormat;
+  /** Default: ext4. The others are for old hosts. */
+  readonly filesystem?: FilesystemName | undefined;
   /** Bytes of the image; rounded up to 2 MiB. Default: four times the upload, 4 GiB without a length. */
   readonly size?: number | undefined;
   /** Stops everything: the promise rejects with an error of kind `interrupted`, and nothing is left behind. */
@@ -158,6 +161,11 @@ export function checkImageOptions(options: ImageOptions): { readonly requestedSi
       context: { found: JSON.stringify(options.format), expected: IMAGE_FORMATS.join(', ') },
     });
   }
+  if (!FILESYSTEMS.includes(filesystemOf(options))) {
+    throw new PatchVdiError('usage', 'there is no such file system', {
+      context: { found: JSON.stringify(options.filesystem), expected: FILESYSTEMS.join(', ') },
+    });
+  }
   return { requestedSize: checkRequestedSize(options.size) };
 }
 
@@ -178,6 +186,10 @@ function checkUploadOptions({ member, unzip, idleTimeoutSeconds: seconds = 0 }: 
 function idleMilliseconds({ idleTimeoutSeconds }: UploadOptions, remote: boolean): number | undefined {
   const seconds = idleTimeoutSeconds ?? (remote ? DEFAULT_HTTP_IDLE_SECONDS : 0);
   return seconds === 0 ? undefined : seconds * 1000;
+}
+
+export function filesystemOf(options: Pick<ImageOptions, 'filesystem'>): FilesystemName {
+  return options.filesystem ?? 'ext4';
 }
 
 /**
@@ -303,7 +315,13 @@ function openPathSink(
       hint: 'a VHD is a file that describes a disk, and this is the disk itself: --format raw',
     });
   }
-  return new DeviceSink(path, { ...others, abortSignal, imageStepBytes: IMAGE_STEP_BYTES, force, targetIsZeroed });
+  return new DeviceSink(path, {
+    ...others,
+    abortSignal,
+    imageStepBytes: IMAGE_STEP_BYTES,
+    force,
+    targetIsZeroed,
+  });
 }
 
 function isWritable(place: object): place is Writable {

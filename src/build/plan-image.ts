@@ -6,13 +6,14 @@ import type { ImageFormat, Plan } from '../plan/plan.js';
 import { uuidBytes, imageIdentity, type ImageIdentity } from './identity.js';
 import {
   checkImageOptions,
+  filesystemOf,
   openSource,
   toolEnvironment,
   type ImageOptions,
   type SourceOption,
 } from './options.js';
 import { imageSize } from './size-rule.js';
-import { TemplateMaker } from './template.js';
+import { openImageMaker } from './open-maker.js';
 
 /** The identity of an image for an upload of that length; one place, so that plan and build agree. */
 export function identityFor(
@@ -20,7 +21,7 @@ export function identityFor(
   virtualSize: number,
   payloadLength: number,
 ): ImageIdentity {
-  return imageIdentity(options, [virtualSize, payloadLength, 'ext4', options.format]);
+  return imageIdentity(options, [virtualSize, payloadLength, filesystemOf(options), options.format]);
 }
 
 export function planFor(format: ImageFormat, facts: TemplateFacts, identity: ImageIdentity): Plan {
@@ -73,7 +74,7 @@ export async function planPatchImage(options: PlanOptions): Promise<Plan> {
   refuseEmpty(contentLength, name);
   const virtualSize = imageSize(contentLength, requestedSize);
   const identity = identityFor(options, virtualSize, contentLength);
-  const maker = await TemplateMaker.open(virtualSize, {
+  const maker = await openImageMaker(filesystemOf(options), virtualSize, {
     environment: toolEnvironment(options.environment),
     epochSeconds: identity.epochSeconds,
     abortSignal: options.signal,

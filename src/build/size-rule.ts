@@ -65,13 +65,12 @@ export function payloadCapacity(virtualSize: number, payloadStart: number): numb
 }
 
 /**
- * Checks that the payload fits behind the metadata.
+ * Checks that the payload fits.
  *
- * @param payloadStart offset of the payload in the image, in bytes
+ * @param largest the longest payload for such an image, in bytes
  * @throws PatchVdiError `space` that names both sizes
  */
-export function requireFit(virtualSize: number, payloadStart: number, payloadLength: number): void {
-  const largest = payloadCapacity(virtualSize, payloadStart);
+export function requireFit(virtualSize: number, largest: number, payloadLength: number): void {
   if (payloadLength <= largest) return;
   throw new PatchVdiError('space', 'the upload does not fit into the image', {
     context: {

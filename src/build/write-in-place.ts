@@ -13,7 +13,7 @@ import { DecoyWatch } from './decoy-watch.js';
 import { openMaker, pumpUpload, startGuard, type Job, type Room, type WrittenImage } from './job.js';
 import { identityFor, planFor } from './plan-image.js';
 import type { PassOn } from './upload-guard.js';
-import type { Template, TemplateMaker } from './template.js';
+import type { ImageMaker, Template } from './template.js';
 import type { ImageIdentity } from './identity.js';
 
 /** Announced entries hold payload, literals and zeros: the template does not exist yet. */
@@ -43,7 +43,7 @@ interface MadeTemplate {
   readonly identity: ImageIdentity;
 }
 
-async function makeTemplate(job: Job, maker: TemplateMaker, payloadLength: number): Promise<MadeTemplate> {
+async function makeTemplate(job: Job, maker: ImageMaker, payloadLength: number): Promise<MadeTemplate> {
   const identity = identityFor(job.options, job.virtualSize, payloadLength);
   return { template: await maker.make(payloadLength, identity), identity };
 }

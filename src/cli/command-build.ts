@@ -124,10 +124,14 @@ export function buildCommand(context: CommandContext): Command {
   const command = new Command('build')
     .summary('turn an upload into a sealed disk image')
     .description(
-      'Writes an upload as the file "patch" into a new ext4 disk image, in one pass, and seals the image only if the signature holds.',
+      'Writes an upload as the file "patch" into a new disk image, in one pass, and seals the image only if the signature holds.',
     )
     .argument('<upload>', 'the file to put into the image, by name or URL; - for standard input')
-    .option('-o, --output <file>', 'the image: a new file, a block device, a URL for a PUT; - for standard output', '-')
+    .option(
+      '-o, --output <file>',
+      'the image: a new file, a block device, a URL for a PUT; - for standard output',
+      '-',
+    )
     .option('--force', 'replace an existing file, or a disk with partitions')
     .option('--target-is-zeroed', 'the block device holds zeros only: write none')
     .option('--output-header <header>', '"Name: value" for the server of the output (repeatable)', collect)

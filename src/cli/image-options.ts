@@ -4,12 +4,14 @@ import { PatchVdiError } from '../errors.js';
 import { isBlockDevice } from '../io/block-device.js';
 import { isHttpUrl } from '../io/http.js';
 import { IMAGE_FORMATS, type ImageFormat } from '../plan/plan.js';
+import { FILESYSTEMS } from '../tools/mke2fs.js';
 import { parseByteSize } from '../units.js';
 import { environmentOfProcess, sourceDateEpoch } from './environment.js';
 
 /** Options of every command that shapes an image, as commander hands them over. */
 export interface RawImageOptions {
   readonly format?: string;
+  readonly filesystem?: string;
   readonly contentLength?: string;
   readonly size?: string;
   readonly label?: string;
@@ -21,6 +23,11 @@ export interface RawImageOptions {
 export function addImageOptions(command: Command): Command {
   return command
     .addOption(new Option('--format <format>', 'default: by the ending of the output').choices(IMAGE_FORMATS))
+    .addOption(
+      new Option('--filesystem <name>', 'ext2 and ext3 are for old hosts')
+        .choices(FILESYSTEMS)
+        .default('ext4'),
+    )
     .option('--content-length <bytes>', 'length of an upload that comes through a pipe')
     .option('--size <size>', 'size of the disk, e.g. 6G (rounded up to 2 MiB); default: 4 x the upload')
     .option('--label <text>', 'label of the file system, up to 16 bytes')
@@ -68,6 +75,7 @@ function formatOf(option: string | undefined, output: string | undefined): Image
 export function readImageOptions(raw: RawImageOptions, output: string | undefined): ImageOptions {
   return {
     format: formatOf(raw.format, output),
+    filesystem: FILESYSTEMS.find((name) => name === raw.filesystem),
     contentLength: byteSize('--content-length', raw.contentLength),
     size: byteSize('--size', raw.size),
     label: raw.label,

@@ -1,5 +1,5 @@
 import { corrupt, inodeSizeBytes, type ExtFilesystem } from './filesystem.js';
-import { readFileMap } from './file-extents.js';
+import { readFileBlocks } from './file-blocks.js';
 import { directoryEntryHead } from './layout.js';
 import { readInode } from './filesystem.js';
 
@@ -62,7 +62,7 @@ export async function readDirectory(
   }
   const { blockBytes } = filesystem.superblock;
   const entries: DirectoryEntry[] = [];
-  for (const extent of (await readFileMap(filesystem, raw)).extents) {
+  for (const extent of (await readFileBlocks(filesystem, raw)).extents) {
     for (let index = 0; index < extent.blockCount; index += 1) {
       if ((extent.fileBlock + index) * blockBytes >= sizeBytes || extent.unwritten) break;
       const offset = (extent.fsBlock + index) * blockBytes;

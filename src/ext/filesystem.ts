@@ -27,6 +27,8 @@ export interface BlockGroup {
   readonly blockBitmapBlock: number;
   readonly inodeBitmapBlock: number;
   readonly inodeTableBlock: number;
+  readonly freeBlockCount: number;
+  readonly freeInodeCount: number;
   /** The block bitmap on disk is meaningless (all free but the group's own metadata). */
   readonly blockBitmapUninitialised: boolean;
   /** The inode bitmap on disk is meaningless (no inode in use). */
@@ -78,6 +80,8 @@ function decodeGroup(superblock: Superblock, table: DataView, index: number): Bl
     blockBitmapBlock: low('bg_block_bitmap_lo') + high('bg_block_bitmap_hi') * 2 ** 32,
     inodeBitmapBlock: low('bg_inode_bitmap_lo') + high('bg_inode_bitmap_hi') * 2 ** 32,
     inodeTableBlock: low('bg_inode_table_lo') + high('bg_inode_table_hi') * 2 ** 32,
+    freeBlockCount: low('bg_free_blocks_count_lo') + high('bg_free_blocks_count_hi') * 2 ** 16,
+    freeInodeCount: low('bg_free_inodes_count_lo') + high('bg_free_inodes_count_hi') * 2 ** 16,
     blockBitmapUninitialised: (flags & GROUP_BLOCK_UNINIT) !== 0,
     inodeBitmapUninitialised: (flags & GROUP_INODE_UNINIT) !== 0,
     inodeTableZeroed: (flags & GROUP_INODE_ZEROED) !== 0,

@@ -209,6 +209,17 @@ export const directoryEntryHead = defineStruct('ext4_dir_entry_2', 'little', 8, 
   file_type: [0x7, 'u8'],
 });
 
+/** `i_block` of a file without extents ("Direct/Indirect Block Addressing"): 12 blocks of data, then three trees. */
+export const DIRECT_BLOCK_COUNT = 12;
+export const INDIRECT_LEVELS = 3;
+/** Bytes of a block number in `i_block` and in an indirect block, little-endian. */
+export const BLOCK_NUMBER_BYTES = 4;
+/** `i_blocks` counts these, whatever the block size. */
+export const INODE_BLOCKS_UNIT_BYTES = 512;
+
+/** `file_type` of a directory entry */
+export const FILE_TYPE_REGULAR = 1;
+
 export const EXT_MAGIC = 0xef53;
 export const EXTENT_MAGIC = 0xf30a;
 /** `ee_len` above this means an unwritten extent of `ee_len - 32768` blocks ("Extent Tree"). */
@@ -230,6 +241,11 @@ export const GROUP_INODE_UNINIT = 0x1;
 export const GROUP_BLOCK_UNINIT = 0x2;
 export const GROUP_INODE_ZEROED = 0x4;
 
+/** `s_feature_compat` */
+export const COMPAT_HAS_JOURNAL = 0x4;
+export const COMPAT_EXT_ATTR = 0x8;
+export const COMPAT_SPARSE_SUPER2 = 0x200;
+
 /** `s_feature_incompat`, the bits the kernel defines ("Super Block", "Incompatible feature set"). */
 export const INCOMPAT_FEATURES: Readonly<Record<number, string>> = {
   0x1: 'compression',
@@ -250,6 +266,10 @@ export const INCOMPAT_FEATURES: Readonly<Record<number, string>> = {
   0x20000: 'casefold',
 };
 
+export const INCOMPAT_FILETYPE = 0x2;
 export const INCOMPAT_64BIT = 0x80;
 /** `s_feature_ro_compat` */
+export const RO_COMPAT_SPARSE_SUPER = 0x1;
+export const RO_COMPAT_LARGE_FILE = 0x2;
+export const RO_COMPAT_GDT_CSUM = 0x10;
 export const RO_COMPAT_METADATA_CSUM = 0x400;

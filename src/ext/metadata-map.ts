@@ -1,8 +1,15 @@
 import { MIB } from '../units.js';
 import { readDirectory } from './directory.js';
+import { firstClearBit, lastSetBit } from './bitmap.js';
 import { inodeTableBytes, readInode, type BlockGroup, type ExtFilesystem } from './filesystem.js';
-import { readFileMap } from './file-extents.js';
-import { MODE_TYPE_DIRECTORY, MODE_TYPE_MASK, ROOT_INODE_NUMBER } from './layout.js';
+import { readFileBlocks } from './file-blocks.js';
+import {
+  MODE_TYPE_DIRECTORY,
+  MODE_TYPE_MASK,
+  ROOT_INODE_NUMBER,
+  RO_COMPAT_GDT_CSUM,
+  RO_COMPAT_METADATA_CSUM,
+} from './layout.js';
 import { descriptorTableBytes } from './superblock.js';
 
 /** A piece of the image that belongs to metadata, on whole blocks. */
@@ -19,6 +26,10 @@ export interface MetadataRange {
 
 const READ_BYTES = MIB;
 const SUPERBLOCK_NAME = 'superblock';
+const BACKUP_NAME = 'superblock backup';
+/** What the blocks of the map of `patch` are called in plans. */
+export const EXTENT_TREE_NAME = 'extent tree of patch';
+export const INDIRECT_BLOCKS_NAME = 'indirect blocks of patch';
 
 interface BlockRange {
   readonly name: string;
@@ -26,9 +37,27 @@ interface BlockRange {
   readonly blockCount: number;
   /** Known to be zeros without looking: at 2 TiB the inode tables alone are 8 GiB. */
   readonly zero?: true;
+  /** None of its blocks is all zeros, so they need not be read. */
+  readonly neverZero?: true;
 }
 
-function groupRanges(filesystem: ExtFilesystem, group: BlockGroup): BlockRange[] {
+/**
+ * Bytes at the front of a group's inode table in which inodes may be. Behind them a fresh table holds zeros, and need
+ * not be read: at 2 TiB the tables are gigabytes.
+ */
+async function usedTableBytes(filesystem: ExtFilesystem, group: BlockGroup): Promise<number> {
+  const { superblock, read } = filesystem;
+  const { inodesPerGroup, inodeBytes, features } = superblock;
+  if ((features.roCompat & (RO_COMPAT_METADATA_CSUM | RO_COMPAT_GDT_CSUM)) !== 0) {
+    return (inodesPerGroup - (group.inodeTableZeroed ? group.unusedInodeCount : 0)) * inodeBytes;
+  }
+  // Descriptors without checksums do not tell where the used inodes end, the bitmap does.
+  if (group.freeInodeCount === inodesPerGroup) return 0;
+  const bitmap = await read(group.inodeBitmapBlock * superblock.blockBytes, Math.ceil(inodesPerGroup / 8));
+  return (lastSetBit(bitmap, inodesPerGroup) + 1) * inodeBytes;
+}
+
+async function groupRanges(filesystem: ExtFilesystem, group: BlockGroup): Promise<BlockRange[]> {
   const { superblock } = filesystem;
   const bitmap = (name: string, firstBlock: number, uninitialised: boolean): BlockRange =>
     uninitialised ? { name, firstBlock, blockCount: 1, zero: true } : { name, firstBlock, blockCount: 1 };
@@ -36,10 +65,8 @@ function groupRanges(filesystem: ExtFilesystem, group: BlockGroup): BlockRange[]
     bitmap('block bitmaps', group.blockBitmapBlock, group.blockBitmapUninitialised),
     bitmap('inode bitmaps', group.inodeBitmapBlock, group.inodeBitmapUninitialised),
   ];
-  const tableBytes = inodeTableBytes(superblock);
-  const unusedBytes = group.inodeTableZeroed ? group.unusedInodeCount * superblock.inodeBytes : 0;
-  const usedBlocks = Math.ceil((tableBytes - unusedBytes) / superblock.blockBytes);
-  const unusedBlocks = Math.ceil(tableBytes / superblock.blockBytes) - usedBlocks;
+  const usedBlocks = Math.ceil((await usedTableBytes(filesystem, group)) / superblock.blockBytes);
+  const unusedBlocks = Math.ceil(inodeTableBytes(superblock) / superblock.blockBytes) - usedBlocks;
   const name = 'inode tables';
   const firstBlock = group.inodeTableBlock;
   if (usedBlocks > 0) ranges.push({ name, firstBlock, blockCount: usedBlocks });
@@ -49,12 +76,40 @@ function groupRanges(filesystem: ExtFilesystem, group: BlockGroup): BlockRange[]
   return ranges;
 }
 
+/** The superblock and its copies; each is followed by a copy of the group descriptors. */
+function superblockRanges({ superblock, groups }: ExtFilesystem): BlockRange[] {
+  const tableBlocks = Math.ceil(descriptorTableBytes(superblock) / superblock.blockBytes);
+  const { firstDataBlock } = superblock;
+  const ranges: BlockRange[] = [
+    { name: SUPERBLOCK_NAME, firstBlock: 0, blockCount: firstDataBlock + 1 },
+    { name: 'group descriptors', firstBlock: firstDataBlock + 1, blockCount: tableBlocks },
+  ];
+  for (const group of superblock.backupGroups) {
+    const firstBlock = groups[group]?.firstBlock ?? 0;
+    ranges.push({ name: BACKUP_NAME, firstBlock, blockCount: 1 });
+    const blockCount = Math.min(tableBlocks, superblock.blockCount - firstBlock - 1);
+    if (blockCount > 0)
+      ranges.push({ name: 'group descriptor backups', firstBlock: firstBlock + 1, blockCount });
+  }
+  return ranges;
+}
+
+/** A journal that was never used is its superblock, in its first block, and the way to its other blocks. */
+async function journalRanges(filesystem: ExtFilesystem): Promise<BlockRange[]> {
+  const { journalInodeNumber } = filesystem.superblock;
+  if (journalInodeNumber === 0) return [];
+  const map = await readFileBlocks(filesystem, await readInode(filesystem, journalInodeNumber));
+  const first = map.extents[0];
+  const blocks = [...map.treeBlocks, ...(first === undefined ? [] : [first.fsBlock])];
+  return blocks.map((block) => ({ name: 'journal', firstBlock: block, blockCount: 1 }));
+}
+
 async function directoryRanges(filesystem: ExtFilesystem): Promise<BlockRange[]> {
   const ranges: BlockRange[] = [];
   const visit = async (inodeNumber: number, name: string): Promise<void> => {
     const raw = await readInode(filesystem, inodeNumber);
     if ((raw.i_mode & MODE_TYPE_MASK) !== MODE_TYPE_DIRECTORY) return;
-    const map = await readFileMap(filesystem, raw);
+    const map = await readFileBlocks(filesystem, raw);
     for (const block of map.treeBlocks) ranges.push({ name, firstBlock: block, blockCount: 1 });
     for (const extent of map.extents) {
       ranges.push({ name, firstBlock: extent.fsBlock, blockCount: extent.blockCount });
@@ -75,6 +130,7 @@ function mergeRanges(ranges: readonly BlockRange[]): BlockRange[] {
       last !== undefined &&
       last.name === range.name &&
       last.zero === range.zero &&
+      last.neverZero === range.neverZero &&
       last.firstBlock + last.blockCount === range.firstBlock
     ) {
       merged[merged.length - 1] = { ...last, blockCount: last.blockCount + range.blockCount };
@@ -99,7 +155,7 @@ async function splitAtZeros(
 ): Promise<void> {
   const { blockBytes } = filesystem.superblock;
   const { name } = range;
-  const superblock = name === SUPERBLOCK_NAME;
+  const superblock = name === SUPERBLOCK_NAME || name === BACKUP_NAME;
   const start = range.firstBlock * blockBytes;
   const end = start + range.blockCount * blockBytes;
   if (range.zero === true) {
@@ -107,6 +163,10 @@ async function splitAtZeros(
     return;
   }
   const zeros = Buffer.alloc(blockBytes);
+  if (range.neverZero === true) {
+    append({ name, offset: start, length: end - start, superblock }, into);
+    return;
+  }
   let run = { offset: start, zero: false };
   const endRun = (at: number): void => {
     const found = { name, offset: run.offset, length: at - run.offset, superblock };
@@ -125,29 +185,30 @@ async function splitAtZeros(
 }
 
 /**
- * Where a freshly formatted file system holds metadata, apart from the data of its files: superblock, group
- * descriptors, bitmaps, inode tables, directories and the given extent tree blocks, all of each. In order of offset.
+ * Where a freshly formatted file system holds metadata, apart from the data of its files: superblocks, group
+ * descriptors, bitmaps, inode tables, the journal, directories and the given blocks of the map of `patch`, all of each.
+ * In order of offset.
  * A fresh file system has nothing else; the tests compare the image made from this map with the template byte by
  * byte. What lies outside it, and outside of files, is free: nobody cares what is there.
  *
- * @param treeBlocks the blocks of the extent tree of `patch`
+ * @param treeBlocks the blocks of the extent tree of `patch`, or its indirect blocks
+ * @param treeName what these are called
  */
 export async function mapWholeMetadata(
   filesystem: ExtFilesystem,
   treeBlocks: readonly number[],
+  treeName: string = EXTENT_TREE_NAME,
 ): Promise<MetadataRange[]> {
-  const { superblock, groups } = filesystem;
   const ranges: BlockRange[] = [
-    { name: SUPERBLOCK_NAME, firstBlock: 0, blockCount: superblock.firstDataBlock + 1 },
-    {
-      name: 'group descriptors',
-      firstBlock: superblock.firstDataBlock + 1,
-      blockCount: Math.ceil(descriptorTableBytes(superblock) / superblock.blockBytes),
-    },
-    ...treeBlocks.map((block) => ({ name: 'extent tree of patch', firstBlock: block, blockCount: 1 })),
+    ...superblockRanges(filesystem),
+    ...(await journalRanges(filesystem)),
     ...(await directoryRanges(filesystem)),
   ];
-  for (const group of groups) ranges.push(...groupRanges(filesystem, group));
+  // At 500 GiB of payload there are 128,000 indirect blocks.
+  for (const block of treeBlocks) {
+    ranges.push({ name: treeName, firstBlock: block, blockCount: 1, neverZero: true });
+  }
+  for (const group of filesystem.groups) ranges.push(...(await groupRanges(filesystem, group)));
 
   const metadata: MetadataRange[] = [];
   for (const range of mergeRanges(ranges)) await splitAtZeros(filesystem, range, metadata);
@@ -158,17 +219,10 @@ export async function mapWholeMetadata(
 export async function mapMetadata(
   filesystem: ExtFilesystem,
   treeBlocks: readonly number[],
+  treeName: string = EXTENT_TREE_NAME,
 ): Promise<MetadataRange[]> {
-  const ranges = await mapWholeMetadata(filesystem, treeBlocks);
+  const ranges = await mapWholeMetadata(filesystem, treeBlocks, treeName);
   return ranges.filter(({ zero }) => zero !== true);
-}
-
-/** The lowest bit of an ext bitmap that is clear (bit 0 is the lowest of the first byte), or -1. */
-function firstClearBit(bitmap: Uint8Array): number {
-  const index = bitmap.findIndex((byte) => byte !== 0xff);
-  const byte = bitmap[index];
-  // The lowest clear bit of a byte is the lowest set bit of its complement.
-  return byte === undefined ? -1 : index * 8 + 31 - Math.clz32(~byte & -~byte);
 }
 
 /** The first block that no group's bitmap marks as used, or undefined when the file system is full. */

@@ -1,15 +1,26 @@
 import { PatchVdiError } from '../errors.js';
+import { viewOf } from '../struct.js';
 import { KIB, checkedBytes } from '../units.js';
 import { crc32c } from './crc32c.js';
 import {
+  COMPAT_HAS_JOURNAL,
+  COMPAT_SPARSE_SUPER2,
   EXT_MAGIC,
   INCOMPAT_64BIT,
   INCOMPAT_FEATURES,
   RO_COMPAT_METADATA_CSUM,
+  RO_COMPAT_SPARSE_SUPER,
   SUPERBLOCK_OFFSET_BYTES,
   groupDescriptor,
   superBlock,
 } from './layout.js';
+
+/** `s_feature_compat`, `s_feature_incompat`, `s_feature_ro_compat`. */
+export interface Features {
+  readonly compat: number;
+  readonly incompat: number;
+  readonly roCompat: number;
+}
 
 /** What the rest of the program knows of a superblock: checked, in our words, with units. */
 export interface Superblock {
@@ -25,6 +36,15 @@ export interface Superblock {
   /** Bytes of one group descriptor on disk: 32 or 64. */
   readonly descriptorBytes: number;
   readonly hasMetadataChecksums: boolean;
+  /** The three sets of feature bits. */
+  readonly features: Features;
+  /** Groups that hold a copy of the superblock and of the group descriptors, in order, besides group 0. */
+  readonly backupGroups: readonly number[];
+  /** The first inode that is not reserved. */
+  readonly firstInodeNumber: number;
+  readonly freeInodeCount: number;
+  /** 0 without a journal in the file system. */
+  readonly journalInodeNumber: number;
   /** 16 bytes, a copy. */
   readonly uuid: Uint8Array;
   /** Up to 16 bytes before the first NUL, decoded as UTF-8; unprintable characters are as they stand. */
@@ -48,6 +68,35 @@ function featureNames(bits: number): string[] {
   }
   return names;
 }
+
+/**
+ * Where `mke2fs` puts copies of the superblock (e2fsprogs, lib/ext2fs/closefs.c, ext2fs_bg_has_super): in the two
+ * groups that `sparse_super2` names, if any; with `sparse_super` in group 1 and the powers of 3, 5 and 7; else in
+ * every group.
+ */
+function backupGroups(features: Features, groupCount: number, named: Uint8Array): number[] {
+  const groups: number[] = [];
+  if ((features.compat & COMPAT_SPARSE_SUPER2) !== 0) {
+    const numbers = viewOf(named);
+    for (let at = 0; at < named.length; at += Uint32Array.BYTES_PER_ELEMENT) {
+      const group = numbers.getUint32(at, true);
+      if (group > 0 && group < groupCount) groups.push(group);
+    }
+    return groups;
+  }
+  if ((features.roCompat & RO_COMPAT_SPARSE_SUPER) === 0) {
+    for (let group = 1; group < groupCount; group += 1) groups.push(group);
+    return groups;
+  }
+  if (groupCount > 1) groups.push(1);
+  for (const base of [3, 5, 7]) {
+    for (let group = base; group < groupCount; group *= base) groups.push(group);
+  }
+  return groups.sort((a, b) => a - b);
+}
+
+/** `s_first_ino` and `s_inode_size` count from revision 1 on. */
+const GOOD_OLD_FIRST_INODE = 11;
 
 /**
  * Decodes and checks the 1024 bytes of a superblock.
@@ -121,6 +170,12 @@ export function decodeSuperblock(buffer: Uint8Array): Superblock {
   if (descriptorBytes !== 32 && descriptorBytes !== groupDescriptor.sizeBytes) {
     throw imageError(at('s_desc_size'), `s_desc_size ${descriptorBytes}`, '32 or 64');
   }
+  const groupCount = Math.ceil((blockCount - raw.s_first_data_block) / raw.s_blocks_per_group);
+  const features: Features = {
+    compat: raw.s_feature_compat,
+    incompat: raw.s_feature_incompat,
+    roCompat: raw.s_feature_ro_compat,
+  };
   const labelEnd = raw.s_volume_name.indexOf(0);
   return {
     blockBytes,
@@ -131,9 +186,14 @@ export function decodeSuperblock(buffer: Uint8Array): Superblock {
     inodesPerGroup: raw.s_inodes_per_group,
     inodeCount: raw.s_inodes_count,
     inodeBytes,
-    groupCount: Math.ceil((blockCount - raw.s_first_data_block) / raw.s_blocks_per_group),
+    groupCount,
     descriptorBytes,
     hasMetadataChecksums,
+    features,
+    backupGroups: backupGroups(features, groupCount, raw.s_backup_bgs),
+    firstInodeNumber: raw.s_rev_level === 0 ? GOOD_OLD_FIRST_INODE : raw.s_first_ino,
+    freeInodeCount: raw.s_free_inodes_count,
+    journalInodeNumber: (features.compat & COMPAT_HAS_JOURNAL) === 0 ? 0 : raw.s_journal_inum,
     uuid: new Uint8Array(raw.s_uuid),
     // Our read-back compares it with what was asked for, so a byte order mark must not get lost.
     label: new TextDecoder('utf-8', { ignoreBOM: true }).decode(

@@ -76,6 +76,21 @@ function signedRows({ signed, keyring }) {
   );
 }
 
+/** ext2 and ext3 at four times the upload, against ext4: the same upload, the same output. */
+function filesystemRows({ upload }) {
+  const image = join(memory, 'image.vhd');
+  const other = join(memory, 'other.vhd');
+  for (const filesystem of ['ext2', 'ext3']) {
+    for (const format of ['vhd', 'raw']) {
+      const options = `--allow-unsigned --format ${format}`;
+      const ours = build(upload, GIB, image, `${options} --filesystem ${filesystem}`);
+      const peer = build(upload, GIB, other, options);
+      const pairs = compare(ours, peer, rounds, [image, other]);
+      out(formatRatios(`${filesystem}, 1 GiB -> ${format}, tmpfs`, 'the same with ext4', pairs));
+    }
+  }
+}
+
 function peerRows({ upload }) {
   const image = join(memory, 'image.vhd');
   const ours = build(upload, GIB, image, '--allow-unsigned');
@@ -106,16 +121,34 @@ function memoryRows({ signed, keyring }) {
     );
     rmSync(image);
   }
+  for (const filesystem of ['ext2', 'ext3']) {
+    const image = join(memory, 'image.vhd');
+    const options = `--content-length ${GIB} --allow-unsigned --filesystem ${filesystem} --quiet`;
+    const peak = peakMebibytes(`head -c ${GIB} /dev/zero | ${cli} build - ${options} -o ${image}`);
+    out(`  ${filesystem}, 1024 MiB -> VHD file: ${peak.toFixed(0)} MiB`);
+    rmSync(image);
+  }
   const image = join(memory, 'image.vhd');
   const peak = peakMebibytes(build(signed, statSync(signed).size, image, `--keyring ${keyring}`));
   out(`  signed     1024 MiB -> VHD file: ${peak.toFixed(0)} MiB`);
   rmSync(image);
 }
 
-function planRow() {
-  const script = `${cli} plan - --content-length 500G --format vhd < /dev/null`;
-  const walls = Array.from({ length: rounds }, () => timed(script));
-  out(`\nplan, template and e2fsck for 500 GiB of payload as VHD: ${median(walls).toFixed(2)} s`);
+function planRows() {
+  out();
+  const rows = [
+    ['ext4', '500G', ''],
+    ['ext2', '1M', ' --size 500G'],
+    ...(full ? [['ext2', '500G', '']] : []),
+  ];
+  for (const [filesystem, length, size] of rows) {
+    const options = `--content-length ${length}${size} --format vhd --filesystem ${filesystem}`;
+    const script = `${cli} plan - ${options} < /dev/null`;
+    const walls = Array.from({ length: rounds }, () => timed(script));
+    out(
+      `plan, template and e2fsck, ${filesystem}, ${length} of payload${size} as VHD: ${median(walls).toFixed(2)} s`,
+    );
+  }
 }
 
 function largeRow() {
@@ -136,8 +169,9 @@ out(
 const uploads = makeUploads();
 unsignedRows(uploads);
 signedRows(uploads);
+filesystemRows(uploads);
 peerRows(uploads);
 if (full) largeRow();
 memoryRows(uploads);
-planRow();
+planRows();
 if (spawnSync('gpgv', ['--version']).status !== 0) out('gpgv is missing: the signed rows mean nothing');

@@ -1,7 +1,7 @@
 import { tmpdir } from 'node:os';
 import { expect, test } from 'vitest';
 import { imageIdentity } from '../../src/build/identity.js';
-import { TemplateMaker } from '../../src/build/template.js';
+import { Ext4Maker } from '../../src/build/ext4-maker.js';
 import { DEFAULT_SEARCH_PATH } from '../../src/tools/find.js';
 
 const MIB = 1024 * 1024;
@@ -16,7 +16,7 @@ const identity = imageIdentity({ sourceDateEpoch: epochSeconds }, ['test']);
 
 /** The facts of a template; with `announced`, the start is asked for first, as for an upload without a length. */
 async function factsOf(virtualSize: number, payloadLength: number, announced: boolean) {
-  const maker = await TemplateMaker.open(virtualSize, call);
+  const maker = await Ext4Maker.open(virtualSize, call);
   try {
     const announcement = announced ? await maker.announce() : undefined;
     const { facts, checked } = await maker.make(payloadLength, identity);

@@ -8,7 +8,7 @@ import fc from 'fast-check';
 import { beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { imageIdentity } from '../../src/build/identity.js';
 import { planPatchImage } from '../../src/build/plan-image.js';
-import { TemplateMaker } from '../../src/build/template.js';
+import { Ext4Maker } from '../../src/build/ext4-maker.js';
 import { mergeExtents } from '../../src/ext/file-extents.js';
 import { DEFAULT_SEARCH_PATH } from '../../src/tools/find.js';
 import { GIB, KIB, MIB } from '../../src/units.js';
@@ -28,7 +28,7 @@ async function openMaker(virtualSize: number) {
   const environment = { searchPath: DEFAULT_SEARCH_PATH, temporaryFolder: folder };
   const stop = new AbortController();
   const call = { environment, epochSeconds: identity.epochSeconds, abortSignal: stop.signal };
-  const maker = await TemplateMaker.open(virtualSize, call);
+  const maker = await Ext4Maker.open(virtualSize, call);
   onTestFinished(async () => {
     // e2fsck takes longest, and its opinion is asked elsewhere.
     stop.abort();

@@ -6,7 +6,7 @@ import { chmodSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'n
 import { join } from 'node:path';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { imageIdentity } from '../../src/build/identity.js';
-import { TemplateMaker } from '../../src/build/template.js';
+import { Ext4Maker } from '../../src/build/ext4-maker.js';
 import { isPatchVdiError } from '../../src/errors.js';
 import { DEFAULT_SEARCH_PATH, findProgram } from '../../src/tools/find.js';
 import { MIB } from '../../src/units.js';
@@ -47,7 +47,7 @@ function benchWith(scripts: Partial<Record<Program, string>>): Bench {
 
 /** Makes a template, waits for e2fsck's verdict, and removes everything. */
 async function make({ temporary, searchPath }: Bench, announce: boolean): Promise<void> {
-  const maker = await TemplateMaker.open(16 * MIB, {
+  const maker = await Ext4Maker.open(16 * MIB, {
     environment: { searchPath, temporaryFolder: temporary },
     epochSeconds: 1,
     abortSignal: undefined,

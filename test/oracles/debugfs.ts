@@ -95,3 +95,35 @@ export function listExtents(imagePath: string, path: string): ListedTree {
   }
   return { depth: treeDepth, extents, treeBlocks };
 }
+
+export interface ListedBlocks {
+  /** Runs of the file's own blocks, merged, in file order. */
+  readonly extents: readonly ListedExtent[];
+  /** Indirect blocks, in the order in which debugfs meets them. */
+  readonly indirect: readonly number[];
+}
+
+/** What `debugfs stat` says of the blocks of a file without extents. */
+export function listBlocks(imagePath: string, path: string): ListedBlocks {
+  const text = ask(imagePath, `stat ${path}`);
+  const list = /^BLOCKS:\n(.*)$/m.exec(text)?.[1] ?? '';
+  const extents: ListedExtent[] = [];
+  const indirect: number[] = [];
+  for (const [, what = '', from = '', to = from] of list.matchAll(/\(([^)]+)\):(\d+)(?:-(\d+))?/g)) {
+    if (/^[DT]?IND$/.test(what)) {
+      indirect.push(Number(from));
+      continue;
+    }
+    const fileBlock = Number(/^\d+/.exec(what)?.[0]);
+    const piece = { fileBlock, fsBlock: Number(from), blockCount: Number(to) - Number(from) + 1 };
+    const last = extents.at(-1);
+    if (
+      last !== undefined &&
+      last.fileBlock + last.blockCount === fileBlock &&
+      last.fsBlock + last.blockCount === piece.fsBlock
+    ) {
+      extents[extents.length - 1] = { ...last, blockCount: last.blockCount + piece.blockCount };
+    } else extents.push({ ...piece, unwritten: false });
+  }
+  return { extents, indirect };
+}

@@ -3,19 +3,19 @@
  * The images are made by mke2fs, debugfs and qemu-img alone.
  */
 import { randomBytes } from 'node:crypto';
-import { copyFileSync, readFileSync, truncateSync } from 'node:fs';
+import { copyFileSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { dynamicDiskHeader, hardDiskFooter } from '../../src/vhd/layout.js';
 import { MIB, TIB } from '../../src/units.js';
-import { dumpFile, listExtents, statFile } from './debugfs.js';
+import { change, dumpFile, listBlocks, listExtents, statFile } from './debugfs.js';
 import { superblockField } from './dumpe2fs.js';
-import { clean } from './e2fsck.js';
-import { withKernelMount, withSmallDisk } from './kernel-mount.js';
+import { clean, cleanByCopy } from './e2fsck.js';
+import { withKernelMount, withSmallDisk, type MountAs } from './kernel-mount.js';
 import { convertToRaw, info, sameBytes } from './qemu-img.js';
 import { requireRoot, requireTool } from './require-tool.js';
 import { runJudge } from './run-judge.js';
-import { createSparse, flipByte, readAt, sampleImage, writeAt } from './sample-image.js';
+import { createSparse, flipByte, formatSample, readAt, sampleImage, writeAt } from './sample-image.js';
 import { temporaryFolder } from './temporary-folder.js';
 
 vi.setConfig({ testTimeout: 30_000 });
@@ -86,6 +86,31 @@ describe('ext file systems', () => {
     expect(() => listExtents(image, '/patch')).toThrow(/magic number/);
   });
 
+  test('debugfs: the blocks of a file without extents, and one pointer that was changed', () => {
+    const { folder } = setUp();
+    const image = formatSample(join(folder, 'ext2.raw'), 16 * MIB, '-O', 'none,filetype,sparse_super');
+    const payloadPath = join(folder, 'payload');
+    writeFileSync(payloadPath, payload);
+    change(image, `write ${payloadPath} patch`);
+    const { extents, indirect } = listBlocks(image, '/patch');
+    const [first] = extents;
+    expect(extents.reduce((sum, extent) => sum + extent.blockCount, 0)).toBe(25);
+    expect(indirect).toHaveLength(1);
+    const start = (first?.fsBlock ?? 0) * BLOCK_BYTES;
+    expect(readAt(image, start, 100).equals(payload.subarray(0, 100))).toBe(true);
+    change(image, 'set_inode_field /patch block[0] 3000');
+    expect(listBlocks(image, '/patch').extents[0]).toMatchObject({ fsBlock: 3000, blockCount: 1 });
+    expect(() => clean(image)).toThrow(/^e2fsck/);
+  });
+
+  test('e2fsck by a copy of the superblock: clean, and not without the copy', () => {
+    const { folder } = setUp();
+    const image = formatSample(join(folder, 'two.raw'), 160 * MIB, '-O', 'none,filetype,sparse_super');
+    expect(() => cleanByCopy(image, 32_768)).not.toThrow();
+    writeAt(image, 32_768 * BLOCK_BYTES, Buffer.alloc(BLOCK_BYTES));
+    expect(() => cleanByCopy(image, 32_768)).toThrow(/superblock/);
+  });
+
   test('dumpe2fs: tells what mke2fs was told, and nothing of zeros', () => {
     const { image } = setUp();
     expect(superblockField(image, 'Filesystem volume name')).toBe('sample');
@@ -109,6 +134,17 @@ describe('the kernel', () => {
     expect((await readPatch()).equals(payload)).toBe(false);
     zeroFirstBlock(image);
     await expect(readPatch()).rejects.toThrow(/^mount on/);
+  });
+
+  test('as ext2 it takes nothing with extents, and a copy of the superblock where there is one', async () => {
+    const { folder, image } = setUp();
+    const open = (path: string, as: MountAs) => withKernelMount(path, () => true, as);
+    await expect(open(image, { type: 'ext2' })).rejects.toThrow(/^mount on/);
+    const old = formatSample(join(folder, 'ext2.raw'), 160 * MIB, '-O', 'none,filetype,sparse_super');
+    expect(await open(old, { type: 'ext2' })).toBe(true);
+    zeroFirstBlock(old);
+    await expect(open(old, { type: 'ext2' })).rejects.toThrow(/^mount on/);
+    expect(await open(old, { type: 'ext2', superblock: 32_768 })).toBe(true);
   });
 
   test('unmounts also after a failure', async () => {

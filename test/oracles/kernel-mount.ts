@@ -26,14 +26,27 @@ async function withMounted<T>(
   }
 }
 
+export interface MountAs {
+  /** What mount is told that it is. */
+  readonly type: 'ext2' | 'ext3' | 'ext4';
+  /** Where to look for the superblock, in blocks of 4 KiB. */
+  readonly superblock?: number;
+}
+
 /**
  * Lets the kernel judge: mounts a raw image through a loop device, read-only, for as long as `use` runs.
  * Needs root (requireRoot).
  *
  * @throws Error with mount's words when the kernel does not take it
  */
-export function withKernelMount<T>(imagePath: string, use: (folder: string) => T | Promise<T>): Promise<T> {
-  return withMounted(['-t', 'ext4', '-o', 'loop,ro,nosuid,nodev,noexec', imagePath], imagePath, use);
+export function withKernelMount<T>(
+  imagePath: string,
+  use: (folder: string) => T | Promise<T>,
+  { type, superblock }: MountAs = { type: 'ext4' },
+): Promise<T> {
+  // mount counts in units of 1 KiB there.
+  const place = superblock === undefined ? '' : `,sb=${superblock * 4}`;
+  return withMounted(['-t', type, '-o', `loop,ro,nosuid,nodev,noexec${place}`, imagePath], imagePath, use);
 }
 
 /** A file system in memory of that size, for a disk that is full or read-only. Needs root (requireRoot). */
