@@ -8,11 +8,10 @@ import {
   checkImageOptions,
   checkVerify,
   filesystemOf,
-  openSink,
-  openSource,
   toolEnvironment,
   type BuildOptions,
 } from './options.js';
+import { openSink, openSource } from './places.js';
 import { refuseReplacingInputs } from './inputs.js';
 import { refuseEmpty } from './plan-image.js';
 import { imageSize } from './size-rule.js';

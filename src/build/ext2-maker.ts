@@ -1,7 +1,14 @@
-import { COMPAT_EXT_ATTR, COMPAT_HAS_JOURNAL, INCOMPAT_FILETYPE } from '../ext/layout.js';
-import { RO_COMPAT_LARGE_FILE, RO_COMPAT_SPARSE_SUPER } from '../ext/layout.js';
+import { PatchVdiError } from '../errors.js';
+import {
+  COMPAT_EXT_ATTR,
+  COMPAT_HAS_JOURNAL,
+  INCOMPAT_FILETYPE,
+  RO_COMPAT_LARGE_FILE,
+  RO_COMPAT_SPARSE_SUPER,
+} from '../ext/layout.js';
 import { INDIRECT_BLOCKS_NAME } from '../ext/metadata-map.js';
 import { chooseUnits, takeFront, type ChosenUnits } from '../ext/placer/choose-units.js';
+import { maximumFileBlocks } from '../ext/placer/indirect-blocks.js';
 import { placeFile } from '../ext/placer/place-file.js';
 import type { Features } from '../ext/superblock.js';
 import { patchFile } from '../io/patch-file.js';
@@ -12,7 +19,7 @@ import type { E2fsprogsCall } from '../tools/e2fsprogs.js';
 import { BLOCK_BYTES, formatEmpty } from '../tools/mke2fs.js';
 import { temporaryFailure } from '../tools/private-folder.js';
 import { trace } from '../trace.js';
-import { unitsToHold } from '../units.js';
+import { describeBytes, unitsToHold } from '../units.js';
 import type { ImageIdentity } from './identity.js';
 import { requireFit } from './size-rule.js';
 import {
@@ -95,9 +102,15 @@ export class Ext2Maker implements ImageMaker {
   }
 
   async make(payloadLength: number, identity: ImageIdentity): Promise<Template> {
-    const imagePath = await this.#format('template', identity);
-    // Nobody asked beforehand: then the template itself tells, and no probe is needed.
-    this.#units ??= unitsOf(imagePath);
+    requireFileSize(this.#filesystem, payloadLength);
+    const formatted = this.#format('template', identity);
+    if (this.#units === undefined) {
+      // Nobody asked beforehand: then the template itself tells, and no probe is needed.
+      this.#units = formatted.then(unitsOf);
+      // Whoever waits for the units gets the error; when nobody does, it is reported here.
+      this.#units.catch(() => undefined);
+    }
+    const imagePath = await formatted;
     const units = await this.#units;
     requireFit(this.#virtualSize, units.capacityBlocks * BLOCK_BYTES, payloadLength);
     await this.#place(imagePath, units, payloadLength, identity);
@@ -138,6 +151,20 @@ export class Ext2Maker implements ImageMaker {
   async dispose(): Promise<void> {
     await this.#folder.remove();
   }
+}
+
+/** @throws PatchVdiError `space` for a file that no image of that kind can hold */
+function requireFileSize(filesystem: OldFilesystem, payloadLength: number): void {
+  const largest = maximumFileBlocks(BLOCK_BYTES) * BLOCK_BYTES;
+  if (payloadLength <= largest) return;
+  throw new PatchVdiError('space', `a file of ${filesystem} cannot be that long`, {
+    context: {
+      operation: 'place the payload',
+      found: `an upload of ${describeBytes(payloadLength)}`,
+      expected: `${describeBytes(largest)} at most, whatever the size of the image`,
+    },
+    hint: '--filesystem ext4 takes it',
+  });
 }
 
 /** The units of an empty file system. */

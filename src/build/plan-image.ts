@@ -7,11 +7,11 @@ import { uuidBytes, imageIdentity, type ImageIdentity } from './identity.js';
 import {
   checkImageOptions,
   filesystemOf,
-  openSource,
   toolEnvironment,
   type ImageOptions,
   type SourceOption,
 } from './options.js';
+import { openSource } from './places.js';
 import { imageSize } from './size-rule.js';
 import { openImageMaker } from './open-maker.js';
 

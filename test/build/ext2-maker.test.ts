@@ -7,7 +7,7 @@ import fc from 'fast-check';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { mapImage, type TemplateFacts } from '../../src/plan/image-map.js';
-import { GIB, KIB, MIB, roundUp } from '../../src/units.js';
+import { GIB, KIB, MIB, TIB, roundUp } from '../../src/units.js';
 import { ask, listBlocks, statFile } from '../oracles/debugfs.js';
 import { superblockFields } from '../oracles/dumpe2fs.js';
 import { clean, cleanByCopy } from '../oracles/e2fsck.js';
@@ -111,11 +111,11 @@ describe.for(OLD_FILESYSTEMS)('%s', (filesystem) => {
     expectGoodTemplate(made, payload);
   });
 
-  test('50 GiB, within 20 seconds', async () => {
+  test('50 GiB, within a minute', async () => {
     const payload = 50 * GIB;
     const startedAt = performance.now();
     const made = await makeTemplate(filesystem, sizeFor(payload), payload);
-    expect(performance.now() - startedAt).toBeLessThan(20_000);
+    expect(performance.now() - startedAt).toBeLessThan(60_000);
     expectGoodTemplate(made, payload);
   });
 
@@ -201,6 +201,15 @@ describe.for(OLD_FILESYSTEMS)('%s', (filesystem) => {
     );
   });
 
+  test('a file of 2 TiB is refused before anything is formatted', async () => {
+    const { maker } = await openMaker(filesystem, 8 * TIB);
+    await expect(maker.make(2 * TIB, IDENTITY)).rejects.toMatchObject({
+      kind: 'space',
+      message: `a file of ${filesystem} cannot be that long`,
+      hint: '--filesystem ext4 takes it',
+    });
+  });
+
   test('three quarters of the units are the limit', async () => {
     const size = 2 * GIB;
     const { maker } = await openMaker(filesystem, size);
@@ -218,11 +227,11 @@ describe.for(OLD_FILESYSTEMS)('%s', (filesystem) => {
   });
 });
 
-test('500 GiB of ext2, within two minutes: the time is that of e2fsck, which reads 500 MiB of block numbers', async () => {
+test('500 GiB of ext2, within four minutes: the time is that of e2fsck, which reads 500 MiB of block numbers', async () => {
   const payload = 500 * GIB;
   const startedAt = performance.now();
   // e2fsck has looked at it when it is made, and would say the same again.
   const made = await makeTemplate('ext2', sizeFor(payload), payload);
-  expect(performance.now() - startedAt).toBeLessThan(120_000);
+  expect(performance.now() - startedAt).toBeLessThan(240_000);
   expectGoodTemplate(made, payload);
-}, 240_000);
+}, 300_000);

@@ -16,14 +16,13 @@ import {
   checkContentLength,
   checkImageOptions,
   checkVerify,
-  openSink,
-  openSource,
   toolEnvironment,
   type ImageOptions,
   type SinkOption,
   type SourceOption,
   type VerifyOption,
 } from '../../src/build/options.js';
+import { openSink, openSource } from '../../src/build/places.js';
 import { FileSink } from '../../src/io/file-sink.js';
 import { FileSource } from '../../src/io/file-source.js';
 import { IterableSource } from '../../src/io/iterable-source.js';

@@ -91,8 +91,8 @@ describe('the room for the payload', () => {
   });
 
   test('one byte more does not fit, and the error names both sizes', () => {
-    expect(() => requireFit(16 * MIB, 2 * MIB, 12 * MIB)).not.toThrow();
-    expect(() => requireFit(16 * MIB, 2 * MIB, 12 * MIB + 1)).toThrow(
+    expect(() => requireFit(16 * MIB, 12 * MIB, 12 * MIB)).not.toThrow();
+    expect(() => requireFit(16 * MIB, 12 * MIB, 12 * MIB + 1)).toThrow(
       expect.objectContaining({
         kind: 'space',
         message: 'the upload does not fit into the image',

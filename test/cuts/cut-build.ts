@@ -1,7 +1,8 @@
 import { closeSync, openSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { Cleanup } from '../../src/build/cleanup.js';
-import { openSource, type BuildOptions } from '../../src/build/options.js';
+import { type BuildOptions } from '../../src/build/options.js';
+import { openSource } from '../../src/build/places.js';
 import { imageSize } from '../../src/build/size-rule.js';
 import { writeInPlace } from '../../src/build/write-in-place.js';
 import { writeStream } from '../../src/build/write-stream.js';
