@@ -139,12 +139,37 @@ test('a build that fails with --force leaves the old file', async () => {
   expect(work.outputs()).toEqual(['x.vhd']);
 });
 
-test('an upload may be replaced by its own image', async () => {
+test.for([
+  ['the upload', (image: string) => [image]],
+  ['the upload', (image: string) => [`${image}.link`]],
+  ['a keyring', (image: string) => ['-', '--keyring', image]],
+  ['the signature', (image: string) => ['-', '--keyring', '/dev/null', '--signature', image]],
+] as const)('--force does not replace %s', async ([what, inputs]) => {
   const work = workspace();
   const image = work.output('x.raw');
-  writeFileSync(image, uploadBytes(10_000));
-  await mustBuild(work, [image, '-o', image, '--force', '--allow-unsigned']);
-  clean(image);
+  writeFileSync(image, 'precious');
+  symlinkSync(image, `${image}.link`);
+  const args = inputs(image);
+  const verify = args.includes('--keyring') ? [] : ['--allow-unsigned'];
+  const { exitCode, stderr } = await runCli(work, ['build', ...args, '-o', image, '--force', ...verify]);
+  expect(exitCode, stderr).toBe(2);
+  expect(stderr).toContain(`the output would replace ${what}`);
+  expect(readFileSync(image, 'utf8')).toBe('precious');
+});
+
+test('--force does not replace an upload that is redirected', async () => {
+  const work = workspace();
+  const image = work.output('x.raw');
+  writeFileSync(image, 'precious');
+  const { exitCode, stderr } = await runCli(
+    work,
+    ['build', '-', '-o', image, '--force', '--allow-unsigned'],
+    {
+      stdin: { path: image, through: 'redirection' },
+    },
+  );
+  expect(exitCode, stderr).toBe(2);
+  expect(readFileSync(image, 'utf8')).toBe('precious');
 });
 
 test('the image has the mode that the umask leaves', async () => {
