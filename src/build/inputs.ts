@@ -31,6 +31,12 @@ function inputsOf({ source, verify }: BuildOptions): Input[] {
   return inputs;
 }
 
+/** A device may have several names that are no links to each other. */
+function isSame(one: Stats, other: Stats): boolean {
+  if (one.isBlockDevice() && other.isBlockDevice()) return one.rdev === other.rdev;
+  return one.dev === other.dev && one.ino === other.ino;
+}
+
 /**
  * An output that replaces a file must not replace one of its own inputs.
  *
@@ -38,13 +44,15 @@ function inputsOf({ source, verify }: BuildOptions): Input[] {
  */
 export function refuseReplacingInputs(options: BuildOptions): void {
   const { sink } = options;
-  if (typeof sink === 'string' || !('path' in sink) || typeof sink.path !== 'string') return;
-  const output = statOf(sink.path);
-  if (output === undefined) return;
-  const same = inputsOf(options).find(({ stats }) => stats?.dev === output.dev && stats.ino === output.ino);
+  const path = typeof sink === 'string' ? sink : 'path' in sink ? sink.path : undefined;
+  if (typeof path !== 'string') return;
+  const output = statOf(path);
+  // Without force, a file that is there is refused anyway, and with better words.
+  if (output === undefined || (typeof sink === 'string' && !output.isBlockDevice())) return;
+  const same = inputsOf(options).find(({ stats }) => stats !== undefined && isSame(stats, output));
   if (same === undefined) return;
   throw new PatchVdiError('usage', `the output would replace ${same.what}`, {
-    context: { path: sink.path, found: same.what, expected: 'a file of its own' },
+    context: { path, found: same.what, expected: 'a file of its own' },
     hint: 'choose another name for the output',
   });
 }

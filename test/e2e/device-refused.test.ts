@@ -186,6 +186,13 @@ describe('a device that cannot do', () => {
     await expectRefusal(bench, ['-o', device, '--format', format], { exitCode: 2, says });
   });
 
+  test('the upload itself', async () => {
+    const bench = setUp();
+    const device = attachLoop(bench.file);
+    const says = [/would replace the upload/];
+    await expectRefusal({ ...bench, upload: device }, ['-o', device], { exitCode: 2, says });
+  });
+
   test('behind >', async () => {
     const bench = setUp();
     const device = attachLoop(bench.file);
