@@ -27,7 +27,7 @@ import {
   TemplateFolder,
   openTemplate,
   readTemplate,
-  requireEqual,
+  requireFeatures,
   type FilesystemIdentity,
   type ImageMaker,
   type Template,
@@ -118,6 +118,7 @@ export class Ext2Maker implements ImageMaker {
       shape: { virtualSize: this.#virtualSize, blockBytes: BLOCK_BYTES, payloadLength },
       ranges: rangesOf(units, payloadLength),
       identity,
+      features: FEATURES[this.#filesystem],
       mapName: INDIRECT_BLOCKS_NAME,
     };
     return this.#folder.keep(await openTemplate(imagePath, expectation, this.#call));
@@ -133,11 +134,7 @@ export class Ext2Maker implements ImageMaker {
     const file = openRandomAccess(imagePath);
     try {
       await readTemplate(file, async (filesystem) => {
-        const { features } = filesystem.superblock;
-        const expected = FEATURES[this.#filesystem];
-        requireEqual('compatible features', features.compat, expected.compat);
-        requireEqual('incompatible features', features.incompat, expected.incompat);
-        requireEqual('read-only compatible features', features.roCompat, expected.roCompat);
+        requireFeatures(filesystem.superblock.features, FEATURES[this.#filesystem]);
         const patch = { name: PAYLOAD_NAME, mode: PATCH_MODE, sizeBytes, timeSeconds };
         await patchFile(imagePath, placeFile(filesystem, units, patch)).catch((cause: unknown) => {
           throw temporaryFailure(imagePath, cause);

@@ -1,3 +1,4 @@
+import type { Features } from '../ext/superblock.js';
 import type { ExtFilesystem } from '../ext/filesystem.js';
 import { readFileMap } from '../ext/file-extents.js';
 import { EXTENT_TREE_NAME, firstFreeBlock } from '../ext/metadata-map.js';
@@ -39,6 +40,17 @@ async function findPayloadStart(filesystem: ExtFilesystem): Promise<number | und
   const first = extents[0];
   return first && first.fsBlock * BLOCK_BYTES;
 }
+
+/**
+ * ext_attr, dir_index, sparse_super2; filetype, extent, 64bit, flex_bg; large_file, huge_file, dir_nlink, extra_isize,
+ * metadata_csum: those of the stanza `ext4` in native-tools/mke2fs.conf, by their bits in the kernel documentation,
+ * "The Super Block".
+ */
+const FEATURES: Features = {
+  compat: 0x8 | 0x20 | 0x200,
+  incompat: 0x2 | 0x40 | 0x80 | 0x200,
+  roCompat: 0x2 | 0x8 | 0x20 | 0x40 | 0x400,
+};
 
 /** Makes ext4: mke2fs allocates the file itself, debugfs gives it its exact length. The payload is one run. */
 export class Ext4Maker implements ImageMaker {
@@ -137,6 +149,7 @@ export class Ext4Maker implements ImageMaker {
       shape: { virtualSize: this.#virtualSize, blockBytes: BLOCK_BYTES, payloadLength },
       ranges: [payloadRange(start.offset, payloadLength, 0)],
       identity,
+      features: FEATURES,
       mapName: EXTENT_TREE_NAME,
     };
     return this.#folder.keep(await openTemplate(imagePath, expectation, this.#call));

@@ -87,12 +87,16 @@ export function checkIdentity(request: IdentityRequest): void {
 
 /**
  * The identity of an image: what was asked for, else made from the epoch and the image's shape (same inputs, same
- * bytes), else random.
+ * bytes), else random. The format is not part of the file system's: a VHD holds the same disk as the raw image.
  *
- * @param shape everything that the bytes depend on besides the upload: sizes, file system, format
+ * @param shape everything that the bytes of the disk depend on besides the upload: sizes, file system
  * @throws PatchVdiError `usage`
  */
-export function imageIdentity(request: IdentityRequest, shape: readonly (string | number)[]): ImageIdentity {
+export function imageIdentity(
+  request: IdentityRequest,
+  shape: readonly (string | number)[],
+  format = 'raw',
+): ImageIdentity {
   const epochSeconds = checkEpoch(request.sourceDateEpoch);
   const label = checkLabel(request.label ?? '');
   const make = (role: string): string =>
@@ -102,7 +106,7 @@ export function imageIdentity(request: IdentityRequest, shape: readonly (string 
   return {
     filesystemUuid: checkUuid('the file system UUID', request.uuid) ?? make('file system'),
     hashSeed: make('hash seed'),
-    vhdUuid: checkUuid('the VHD UUID', request.vhdUuid) ?? make('vhd'),
+    vhdUuid: checkUuid('the VHD UUID', request.vhdUuid) ?? make(`vhd ${format}`),
     label,
     epochSeconds,
   };

@@ -21,7 +21,7 @@ export function identityFor(
   virtualSize: number,
   payloadLength: number,
 ): ImageIdentity {
-  return imageIdentity(options, [virtualSize, payloadLength, filesystemOf(options), options.format]);
+  return imageIdentity(options, [virtualSize, payloadLength, filesystemOf(options)], options.format);
 }
 
 export function planFor(format: ImageFormat, facts: TemplateFacts, identity: ImageIdentity): Plan {

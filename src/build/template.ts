@@ -8,6 +8,7 @@ import { mergeExtents, type Extent } from '../ext/file-extents.js';
 import { inodeSizeBytes, openExt, readInode, type ExtFilesystem, type RawInode } from '../ext/filesystem.js';
 import { ROOT_INODE_NUMBER } from '../ext/layout.js';
 import { mapWholeMetadata } from '../ext/metadata-map.js';
+import type { Features } from '../ext/superblock.js';
 import { openRandomAccess, type RandomAccessFile } from '../io/random-access-file.js';
 import {
   PAYLOAD_NAME,
@@ -113,6 +114,8 @@ export interface TemplateExpectation {
   /** Where the payload was announced, in file order. */
   readonly ranges: readonly ImageRange[];
   readonly identity: ImageIdentity;
+  /** All of them, as in native-tools/mke2fs.conf. */
+  readonly features: Features;
   /** What the blocks of the map of `patch` are called in plans. */
   readonly mapName: string;
 }
@@ -138,6 +141,9 @@ async function readBack(filesystem: ExtFilesystem, expectation: TemplateExpectat
     Buffer.from(uuidBytes(identity.filesystemUuid)).toString('hex'),
   );
   requireEqual('label', superblock.label, identity.label);
+  requireEqual('size of the file system', superblock.blockCount * superblock.blockBytes, shape.virtualSize);
+  requireFeatures(superblock.features, expectation.features);
+  await requirePlainRoot(filesystem);
 
   const inode = await readPayloadInode(filesystem);
   requireEqual('mode of patch', inode.i_mode.toString(8), PATCH_MODE.toString(8));
@@ -156,7 +162,31 @@ async function readBack(filesystem: ExtFilesystem, expectation: TemplateExpectat
     requireEqual('first file block of patch', found?.fileBlock ?? -1, extent.fileBlock);
     requireEqual('unwritten extents in patch', found?.unwritten === true ? 1 : 0, 0);
   }
-  return { extents, metadata: await mapWholeMetadata(filesystem, map.treeBlocks, expectation.mapName) };
+  const metadata = await mapWholeMetadata(filesystem, map.treeBlocks, expectation.mapName);
+  // What is neither metadata that we know nor payload would be missing in the image.
+  const known = [...metadata, ...expectation.ranges].reduce(
+    (sum, { length }) => sum + unitsToHold(length, BLOCK_BYTES),
+    0,
+  );
+  requireEqual('blocks in use', superblock.blockCount - superblock.freeBlockCount, known);
+  return { extents, metadata };
+}
+
+/** One bit more or less, and other kernels, other e2fscks or another layout are meant than was promised. */
+export function requireFeatures(found: Features, expected: Features): void {
+  requireEqual('compatible features', found.compat, expected.compat);
+  requireEqual('incompatible features', found.incompat, expected.incompat);
+  requireEqual('read-only compatible features', found.roCompat, expected.roCompat);
+}
+
+/** The root holds `patch` and lost+found, and belongs to root. */
+async function requirePlainRoot(filesystem: ExtFilesystem): Promise<void> {
+  const entries = await readDirectory(filesystem, ROOT_INODE_NUMBER);
+  const names = entries.map(({ name }) => name).toSorted();
+  requireEqual('files in the root:', names.join(' '), `. .. lost+found ${PAYLOAD_NAME}`);
+  const root = await readInode(filesystem, ROOT_INODE_NUMBER);
+  requireEqual('mode of the root', root.i_mode.toString(8), '40755');
+  requireEqual('owner of the root', `${root.i_uid}:${root.i_gid}`, '0:0');
 }
 
 /**

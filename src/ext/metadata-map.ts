@@ -94,14 +94,15 @@ function superblockRanges({ superblock, groups }: ExtFilesystem): BlockRange[] {
   return ranges;
 }
 
-/** A journal that was never used is its superblock, in its first block, and the way to its other blocks. */
+/** All of the journal. One that was never used is zeros but for its superblock, in its first block. */
 async function journalRanges(filesystem: ExtFilesystem): Promise<BlockRange[]> {
   const { journalInodeNumber } = filesystem.superblock;
   if (journalInodeNumber === 0) return [];
   const map = await readFileBlocks(filesystem, await readInode(filesystem, journalInodeNumber));
-  const first = map.extents[0];
-  const blocks = [...map.treeBlocks, ...(first === undefined ? [] : [first.fsBlock])];
-  return blocks.map((block) => ({ name: 'journal', firstBlock: block, blockCount: 1 }));
+  return [
+    ...map.treeBlocks.map((block) => ({ name: 'journal', firstBlock: block, blockCount: 1 })),
+    ...map.extents.map((run) => ({ name: 'journal', firstBlock: run.fsBlock, blockCount: run.blockCount })),
+  ];
 }
 
 async function directoryRanges(filesystem: ExtFilesystem): Promise<BlockRange[]> {
