@@ -81,10 +81,12 @@ function basicCredentials(url: URL): string | undefined {
 
 /** Values of headers, and the words in them: `Bearer TOKEN` must not come back as `TOKEN`. */
 function secretsOf(url: URL, headers: HttpHeaders): string[] {
-  const words = [...Object.values(headers), url.password, url.search.slice(1)].flatMap((text) => [
-    text,
-    ...text.split(/[\s;,=&]+/),
-  ]);
+  const words = [
+    ...Object.values(headers),
+    url.password,
+    decodeURIComponent(url.password),
+    url.search.slice(1),
+  ].flatMap((text) => [text, ...text.split(/[\s;,=&]+/)]);
   return [...new Set(words.filter((word) => word.length >= 6))].toSorted((a, b) => b.length - a.length);
 }
 

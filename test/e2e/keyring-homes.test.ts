@@ -70,3 +70,13 @@ test('a folder without a keyring', async () => {
   expect(stderr).toContain('neither pubring.kbx nor pubring.gpg');
   expectNoOutput(work);
 });
+
+test('the keyring of a folder is not replaced by the image', async () => {
+  const work = workspace();
+  copyFileSync(join(bench.gpg.home, 'pubring.kbx'), join(work.out, 'pubring.kbx'));
+  const upload = work.input('upload', bench.plain);
+  const args = ['build', upload, '-o', work.output('pubring.kbx'), '--format', 'raw', '--force'];
+  const { exitCode, stderr } = await runCli(work, [...args, '--keyring', work.out]);
+  expect(exitCode).toBe(2);
+  expect(stderr).toContain('the output would replace a keyring');
+});
