@@ -94,7 +94,11 @@ function superblockRanges({ superblock, groups }: ExtFilesystem): BlockRange[] {
   return ranges;
 }
 
-/** All of the journal. One that was never used is zeros but for its superblock, in its first block. */
+/**
+ * All of the journal. One that was never used is zeros but for its superblock, in its first block; and it must be: a
+ * recovery takes any block for its own that has the next number of a transaction, and what an older journal left at
+ * the same place has the same numbers.
+ */
 async function journalRanges(filesystem: ExtFilesystem): Promise<BlockRange[]> {
   const { journalInodeNumber } = filesystem.superblock;
   if (journalInodeNumber === 0) return [];

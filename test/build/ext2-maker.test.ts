@@ -6,7 +6,7 @@ import { statSync } from 'node:fs';
 import fc from 'fast-check';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
-import { mapImage, type TemplateFacts } from '../../src/plan/image-map.js';
+import { mapWholeImage, type TemplateFacts } from '../../src/plan/image-map.js';
 import { GIB, KIB, MIB, TIB, roundUp } from '../../src/units.js';
 import { ask, listBlocks, statFile } from '../oracles/debugfs.js';
 import { superblockFields } from '../oracles/dumpe2fs.js';
@@ -56,7 +56,7 @@ function unitsOf(ranges: readonly { readonly offset: number; readonly length: nu
 }
 
 function expectSeparateUnits(facts: TemplateFacts): void {
-  const ranges = mapImage(facts);
+  const ranges = mapWholeImage(facts);
   const payload = unitsOf(ranges.filter((range) => range.payloadOffset !== undefined));
   const metadata = unitsOf(ranges.filter((range) => range.payloadOffset === undefined));
   expect([...payload].filter((unit) => metadata.has(unit))).toEqual([]);
@@ -103,6 +103,23 @@ const EDGES = [
   (12 + PER_BLOCK + PER_BLOCK ** 2) * BLOCK,
   (12 + PER_BLOCK + PER_BLOCK ** 2) * BLOCK + 1,
 ];
+
+test('a journal is part of the metadata from its first block to its last, zeros too', async () => {
+  const { image, template } = await makeTemplate('ext3', 2 * GIB, MIB);
+  const theirs = listBlocks(image, '<8>');
+  const journal = template.facts.metadata.filter(({ name }) => name === 'journal');
+  const covered = (block: number): boolean =>
+    journal.some(({ offset, length }) => offset <= block * BLOCK && block * BLOCK < offset + length);
+  const blocks = theirs.extents.flatMap(({ fsBlock, blockCount }) =>
+    Array.from({ length: blockCount }, (_, index) => fsBlock + index),
+  );
+  expect(blocks).toHaveLength(1024);
+  expect([...blocks, ...theirs.indirect].filter((block) => !covered(block))).toEqual([]);
+  // Only its superblock, and the pointers to the rest, are anything but zeros.
+  const written = journal.filter(({ zero }) => zero !== true);
+  const bytes = written.reduce((sum, { length }) => sum + length, 0);
+  expect(bytes / BLOCK).toBe(1 + theirs.indirect.length);
+});
 
 describe.for(OLD_FILESYSTEMS)('%s', (filesystem) => {
   test.for(EDGES)('a template for %i bytes', async (payload) => {
