@@ -14,20 +14,35 @@ class ExtentCollector {
   }
 
   /** @throws PatchVdiError `image` for a block that is none, or when the file has more blocks than the image */
-  add(fileBlock: number, fsBlock: number): void {
-    const last = this.extents.at(-1);
+  add(fileBlock: number, fsBlock: number, count: number): void {
     requireBlock(this.#filesystem, fsBlock, fileBlock);
-    this.#mappedCount += 1;
+    requireBlock(this.#filesystem, fsBlock + count - 1, fileBlock + count - 1);
+    this.#mappedCount += count;
     const { blockCount } = this.#filesystem.superblock;
     if (this.#mappedCount > blockCount) {
       throw corrupt('a block map', 0, `more than ${blockCount} blocks`, 'no more blocks than the image has');
     }
+    const last = this.extents.at(-1);
     const continues =
       last !== undefined &&
       last.fsBlock + last.blockCount === fsBlock &&
       last.fileBlock + last.blockCount === fileBlock;
-    if (continues) last.blockCount += 1;
-    else this.extents.push({ fileBlock, fsBlock, blockCount: 1, unwritten: false });
+    if (continues) last.blockCount += count;
+    else this.extents.push({ fileBlock, fsBlock, blockCount: count, unwritten: false });
+  }
+
+  /** Adds the blocks that a run of pointers names; 0 is a hole. */
+  addPointers(fileBlock: number, pointers: DataView, pointerCount: number): void {
+    const pointer = (index: number): number => pointers.getUint32(index * BLOCK_NUMBER_BYTES, true);
+    for (let index = 0; index < pointerCount;) {
+      const first = pointer(index);
+      let count = 1;
+      if (first !== 0) {
+        while (index + count < pointerCount && pointer(index + count) === first + count) count += 1;
+        this.add(fileBlock + index, first, count);
+      }
+      index += count;
+    }
   }
 }
 
@@ -63,20 +78,19 @@ export async function readBlockMap(filesystem: ExtFilesystem, raw: RawInode): Pr
     const bytes = await read(block * superblock.blockBytes, superblock.blockBytes);
     // The buffer of `read` is ours only until the next read: the last level needs no copy.
     const view = viewOf(level === 1 ? bytes : new Uint8Array(bytes));
+    if (level === 1) {
+      collector.addPointers(fileBlock, view, numbersPerBlock);
+      return;
+    }
     const span = numbersPerBlock ** (level - 1);
     for (let index = 0; index < numbersPerBlock; index += 1) {
       const child = view.getUint32(index * BLOCK_NUMBER_BYTES, true);
-      if (child === 0) continue;
-      if (level === 1) collector.add(fileBlock + index, child);
-      else await visitTree(child, level - 1, fileBlock + index * span);
+      if (child !== 0) await visitTree(child, level - 1, fileBlock + index * span);
     }
   };
 
   const roots = viewOf(raw.i_block);
-  for (let index = 0; index < DIRECT_BLOCK_COUNT; index += 1) {
-    const block = roots.getUint32(index * BLOCK_NUMBER_BYTES, true);
-    if (block !== 0) collector.add(index, block);
-  }
+  collector.addPointers(0, roots, DIRECT_BLOCK_COUNT);
   let fileBlock = DIRECT_BLOCK_COUNT;
   for (let level = 1; level <= INDIRECT_LEVELS; level += 1) {
     const block = roots.getUint32((DIRECT_BLOCK_COUNT + level - 1) * BLOCK_NUMBER_BYTES, true);
