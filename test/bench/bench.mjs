@@ -91,6 +91,31 @@ function filesystemRows({ upload }) {
   }
 }
 
+/** The same bytes into the same disk, with and without a length: without one, the template is made at the end. */
+function unknownLengthRows({ upload }) {
+  const image = join(memory, 'image.vhd');
+  const other = join(memory, 'other.vhd');
+  const ours = `cat ${upload} | ${cli} build - --allow-unsigned --quiet -o ${image}`;
+  const peer = build(upload, GIB, other, '--allow-unsigned --size 4G');
+  const pairs = compare(ours, peer, rounds, [image, other]);
+  out(formatRatios('length unknown, 1 GiB -> VHD, tmpfs', 'the same with its length', pairs));
+}
+
+/** The first 8 GiB of 500: with the whole plan, and bounded in time. It ends as an upload that is too short. */
+function sliceRow() {
+  const slice = 8 * GIB;
+  const stream = (length, code) =>
+    `head -c ${slice} /dev/zero | { ${cli} build - --content-length ${length} --allow-unsigned --format vhd --quiet 2>/dev/null; [ $? = ${code} ]; } > /dev/null`;
+  const pairs = compare(stream('500G', 4), stream(slice, 0), quick ? 1 : 3, []);
+  out(formatRatios('8 GiB of 500 GiB -> VHD to /dev/null', '8 GiB of 8 GiB', pairs));
+  for (const [length, code] of [
+    ['500G', 4],
+    [String(slice), 0],
+  ]) {
+    out(`    peak memory with a length of ${length}: ${peakMebibytes(stream(length, code)).toFixed(0)} MiB`);
+  }
+}
+
 function peerRows({ upload }) {
   const image = join(memory, 'image.vhd');
   const ours = build(upload, GIB, image, '--allow-unsigned');
@@ -170,7 +195,9 @@ const uploads = makeUploads();
 unsignedRows(uploads);
 signedRows(uploads);
 filesystemRows(uploads);
+unknownLengthRows(uploads);
 peerRows(uploads);
+sliceRow();
 if (full) largeRow();
 memoryRows(uploads);
 planRows();
