@@ -133,9 +133,11 @@ export class FileSink implements Sink {
     await this.flush();
     this.#requireOurs(this.#temporaryPath);
     await this.#giveFinalName();
-    this.#requireOurs(this.#path);
-    this.#state = 'committed';
-    closeSync(this.#fd);
+    try {
+      this.#requireOurs(this.#path);
+    } finally {
+      closeSync(this.#fd);
+    }
     await this.#syncFolder();
     trace('sink', `${this.#path} is complete`);
   }
@@ -153,7 +155,7 @@ export class FileSink implements Sink {
         expected: 'the file we wrote',
       },
       hint: 'somebody else writes to that folder: choose one that only you may write to',
-      leftBehind: `what we wrote is emptied; look at what is now called ${path}`,
+      leftBehind: `what is now called ${path} is not ours: look at it`,
     });
   }
 
@@ -161,6 +163,7 @@ export class FileSink implements Sink {
     try {
       if (this.#force) {
         await rename(this.#temporaryPath, this.#path);
+        this.#state = 'committed';
         return;
       }
       await link(this.#temporaryPath, this.#path);
@@ -187,7 +190,22 @@ export class FileSink implements Sink {
       }
       throw writeFailure(this.name, 0, cause);
     }
-    await unlink(this.#temporaryPath);
+    // From here on the image has its name: nothing that fails now may empty it.
+    this.#state = 'committed';
+    await this.#removeTemporaryName();
+  }
+
+  async #removeTemporaryName(): Promise<void> {
+    try {
+      await unlink(this.#temporaryPath);
+    } catch (cause) {
+      closeSync(this.#fd);
+      throw new PatchVdiError('sink', 'the temporary name of the output could not be removed', {
+        context: { operation: 'name the output', path: this.#temporaryPath, found: String(cause) },
+        leftBehind: `the image, complete; and ${this.#temporaryPath}, which is a second name of it`,
+        cause,
+      });
+    }
   }
 
   async #syncFolder(): Promise<void> {
