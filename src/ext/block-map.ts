@@ -1,6 +1,7 @@
 import { viewOf } from '../struct.js';
 import type { Extent, FileMap } from './file-extents.js';
-import { corrupt, type ExtFilesystem, type RawInode } from './filesystem.js';
+import { corrupt, type ExtFilesystem } from './filesystem.js';
+import type { RawInode } from './inode.js';
 import { BLOCK_NUMBER_BYTES, DIRECT_BLOCK_COUNT, INDIRECT_LEVELS } from './layout.js';
 
 /** The extents of a file while its map is walked in file order. */

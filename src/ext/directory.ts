@@ -1,7 +1,8 @@
-import { corrupt, inodeSizeBytes, type ExtFilesystem } from './filesystem.js';
+import { corrupt, type ExtFilesystem } from './filesystem.js';
+import { inodeSizeBytes } from './inode.js';
 import { readFileBlocks } from './file-blocks.js';
 import { directoryEntryHead } from './layout.js';
-import { readInode } from './filesystem.js';
+import { readInode } from './inode.js';
 
 export interface DirectoryEntry {
   readonly inodeNumber: number;

@@ -1,6 +1,7 @@
 import { readBlockMap } from './block-map.js';
 import { readFileMap, type FileMap } from './file-extents.js';
-import { corrupt, type ExtFilesystem, type RawInode } from './filesystem.js';
+import { corrupt, type ExtFilesystem } from './filesystem.js';
+import type { RawInode } from './inode.js';
 import { INODE_FLAG_EXTENTS, INODE_FLAG_INLINE_DATA } from './layout.js';
 
 /**

@@ -1,4 +1,5 @@
-import { corrupt, type ExtFilesystem, type RawInode } from './filesystem.js';
+import { corrupt, type ExtFilesystem } from './filesystem.js';
+import type { RawInode } from './inode.js';
 import {
   EXTENT_MAGIC,
   EXTENT_MAX_INITIALISED_BLOCKS,

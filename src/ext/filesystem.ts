@@ -1,4 +1,6 @@
+import type { ReadBytes } from '../bytes.js';
 import { PatchVdiError } from '../errors.js';
+import { throwErrors, type ReportFinding } from '../findings.js';
 import { MIB } from '../units.js';
 import {
   GROUP_BLOCK_UNINIT,
@@ -6,18 +8,10 @@ import {
   GROUP_INODE_ZEROED,
   SUPERBLOCK_OFFSET_BYTES,
   groupDescriptor,
-  inode as inodeLayout,
   superBlock,
-  type inode,
 } from './layout.js';
-import { viewOf, type StructValues } from '../struct.js';
+import { viewOf } from '../struct.js';
 import { decodeSuperblock, descriptorTableBytes, type Superblock } from './superblock.js';
-
-/**
- * Reads `lengthBytes` bytes at `offsetBytes` of an image; always all of them, or it throws.
- * The buffer it returns belongs to the caller until the next call.
- */
-export type ReadBytes = (offsetBytes: number, lengthBytes: number) => Promise<Uint8Array>;
 
 /** One block group, as its descriptor has it. Block numbers count from the start of the file system. */
 export interface BlockGroup {
@@ -39,13 +33,17 @@ export interface BlockGroup {
   readonly unusedInodeCount: number;
 }
 
-export type RawInode = StructValues<(typeof inode)['rows']>;
-
 /** An opened ext file system: the superblock, the groups, and how to read. */
 export interface ExtFilesystem {
   readonly superblock: Superblock;
   readonly groups: readonly BlockGroup[];
   readonly read: ReadBytes;
+  /** Is told whatever is wrong but can be read past; by default the first error ends the reading. */
+  readonly report: ReportFinding;
+}
+
+export interface OpenExtOptions {
+  readonly report?: ReportFinding;
 }
 
 /** A table of groups larger than this is not one of a disk we could read (16 TiB with 4 KiB blocks: 8 MiB). */
@@ -106,7 +104,10 @@ function decodeGroup(superblock: Superblock, table: DataView, index: number): Bl
  *
  * @throws PatchVdiError `image` when it is not one, is damaged, or has features this reader does not know
  */
-export async function openExt(read: ReadBytes): Promise<ExtFilesystem> {
+export async function openExt(
+  read: ReadBytes,
+  { report = throwErrors }: OpenExtOptions = {},
+): Promise<ExtFilesystem> {
   const superblock = decodeSuperblock(
     new Uint8Array(await read(SUPERBLOCK_OFFSET_BYTES, superBlock.sizeBytes)),
   );
@@ -124,24 +125,5 @@ export async function openExt(read: ReadBytes): Promise<ExtFilesystem> {
   const groups: BlockGroup[] = [];
   for (let index = 0; index < superblock.groupCount; index += 1)
     groups.push(decodeGroup(superblock, table, index));
-  return { superblock, groups, read };
-}
-
-/** Reads one inode by number. Fields beyond a 128 byte inode read as zero. */
-export async function readInode(filesystem: ExtFilesystem, inodeNumber: number): Promise<RawInode> {
-  const { superblock, groups, read } = filesystem;
-  const group = groups[Math.floor((inodeNumber - 1) / superblock.inodesPerGroup)];
-  if (inodeNumber < 1 || group === undefined) {
-    throw corrupt(`inode ${inodeNumber}`, 0, `inode number ${inodeNumber}`, `1 to ${superblock.inodeCount}`);
-  }
-  const slot = (inodeNumber - 1) % superblock.inodesPerGroup;
-  const offset = group.inodeTableBlock * superblock.blockBytes + slot * superblock.inodeBytes;
-  const bytes = new Uint8Array(inodeLayout.sizeBytes);
-  bytes.set(await read(offset, Math.min(superblock.inodeBytes, inodeLayout.sizeBytes)));
-  return inodeLayout.decode(bytes);
-}
-
-/** `i_size` of an inode in bytes. */
-export function inodeSizeBytes(raw: RawInode): number {
-  return raw.i_size_lo + raw.i_size_high * 2 ** 32;
+  return { superblock, groups, read, report };
 }

@@ -1,7 +1,8 @@
 import { MIB } from '../units.js';
 import { readDirectory } from './directory.js';
 import { firstClearBit, lastSetBit } from './bitmap.js';
-import { inodeTableBytes, readInode, type BlockGroup, type ExtFilesystem } from './filesystem.js';
+import { inodeTableBytes, type BlockGroup, type ExtFilesystem } from './filesystem.js';
+import { readInode } from './inode.js';
 import { readFileBlocks } from './file-blocks.js';
 import {
   MODE_TYPE_DIRECTORY,

@@ -36,6 +36,8 @@ export interface Superblock {
   /** Bytes of one group descriptor on disk: 32 or 64. */
   readonly descriptorBytes: number;
   readonly hasMetadataChecksums: boolean;
+  /** What every CRC-32C of metadata but the superblock's own continues from. */
+  readonly checksumSeed: number;
   /** The three sets of feature bits. */
   readonly features: Features;
   /** Groups that hold a copy of the superblock and of the group descriptors, in order, besides group 0. */
@@ -189,6 +191,7 @@ export function decodeSuperblock(buffer: Uint8Array): Superblock {
     groupCount,
     descriptorBytes,
     hasMetadataChecksums,
+    checksumSeed: crc32c(0xffffffff, raw.s_uuid),
     features,
     backupGroups: backupGroups(features, groupCount, raw.s_backup_bgs),
     firstInodeNumber: raw.s_rev_level === 0 ? GOOD_OLD_FIRST_INODE : raw.s_first_ino,

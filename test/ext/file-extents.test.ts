@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
-import { readInode, inodeSizeBytes } from '../../src/ext/filesystem.js';
+import { readInode, inodeSizeBytes } from '../../src/ext/inode.js';
 import { ROOT_INODE_NUMBER } from '../../src/ext/layout.js';
 import { mergeExtents, readFileMap, type Extent } from '../../src/ext/file-extents.js';
 import { mapImage } from '../../src/plan/image-map.js';

@@ -2,7 +2,8 @@
 import { join } from 'node:path';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { readDirectory } from '../../src/ext/directory.js';
-import { readInode, type ExtFilesystem } from '../../src/ext/filesystem.js';
+import type { ExtFilesystem } from '../../src/ext/filesystem.js';
+import { readInode } from '../../src/ext/inode.js';
 import { readFileMap, type FileMap } from '../../src/ext/file-extents.js';
 import {
   ROOT_INODE_NUMBER,

@@ -5,7 +5,8 @@
 import { copyFileSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
-import { openExt, readInode } from '../../src/ext/filesystem.js';
+import { openExt } from '../../src/ext/filesystem.js';
+import { readInode } from '../../src/ext/inode.js';
 import { SUPERBLOCK_OFFSET_BYTES, groupDescriptor, superBlock } from '../../src/ext/layout.js';
 import { decodeSuperblock } from '../../src/ext/superblock.js';
 import { KIB, MIB } from '../../src/units.js';

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
-import { readInode, type ExtFilesystem } from '../../src/ext/filesystem.js';
+import type { ExtFilesystem } from '../../src/ext/filesystem.js';
+import { readInode } from '../../src/ext/inode.js';
 import { readFileMap } from '../../src/ext/file-extents.js';
 import { firstFreeBlock, mapMetadata, type MetadataRange } from '../../src/ext/metadata-map.js';
 import { GIB, KIB, MIB } from '../../src/units.js';

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
+import { crc32c } from '../../src/ext/crc32c.js';
 import { superBlock } from '../../src/ext/layout.js';
 import { decodeSuperblock, descriptorTableBytes } from '../../src/ext/superblock.js';
 import { GIB, KIB, MIB } from '../../src/units.js';
@@ -39,6 +40,7 @@ function compareWithDumpe2fs(image: string): void {
     groupCount: groups,
     descriptorBytes: features.includes('64bit') ? number('Group descriptor size') : 32,
     hasMetadataChecksums: features.includes('metadata_csum'),
+    checksumSeed: crc32c(0xffffffff, raw.s_uuid),
     // Which bits they are: file-system features by name, in the tests of old file systems.
     features: {
       compat: raw.s_feature_compat,

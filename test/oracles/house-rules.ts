@@ -16,7 +16,7 @@ const FLOORS: ReadonlyArray<readonly string[]> = [
   ['plan', 'signature'],
   ['ext', 'vhd'],
   ['tools'],
-  ['struct.ts', 'units.ts', 'trace.ts'],
+  ['bytes.ts', 'findings.ts', 'struct.ts', 'units.ts', 'trace.ts'],
   ['errors.ts'],
 ];
 

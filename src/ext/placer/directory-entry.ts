@@ -1,4 +1,5 @@
-import { corrupt, readInode, type ExtFilesystem } from '../filesystem.js';
+import { corrupt, type ExtFilesystem } from '../filesystem.js';
+import { readInode } from '../inode.js';
 import { readFileBlocks } from '../file-blocks.js';
 import { FILE_TYPE_REGULAR, directoryEntryHead } from '../layout.js';
 import { roundUp } from '../../units.js';
