@@ -17,6 +17,8 @@ export interface Finding {
   readonly offset: number | undefined;
   readonly found: string;
   readonly expected: string;
+  /** What to do about it, where that is not plain. */
+  readonly hint?: string;
 }
 
 export type ReportFinding = (finding: Finding) => void;

@@ -2,10 +2,10 @@ import { Command } from 'commander';
 import { buildPatchImage } from '../build/build-image.js';
 import type { BuildOptions, VerifyOption } from '../build/options.js';
 import { PatchVdiError } from '../errors.js';
-import type { SignaturePolicy } from '../signature/policy.js';
 import { addImageOptions, readImageOptions, type RawImageOptions } from './image-options.js';
 import type { CommandContext } from './program.js';
 import { startProgressBar } from './progress.js';
+import { addSignatureOptions, signaturePolicy, type RawSignatureOptions } from './signature-options.js';
 import { summaryLines } from './summary.js';
 import {
   addSourceOptions,
@@ -17,18 +17,13 @@ import {
 } from './source-options.js';
 import { columnsOf } from './text.js';
 
-interface RawBuildOptions extends RawImageOptions, RawSourceOptions {
+interface RawBuildOptions extends RawImageOptions, RawSourceOptions, RawSignatureOptions {
   readonly output: string;
   readonly force?: boolean;
   readonly outputHeader?: readonly string[];
   readonly targetIsZeroed?: boolean;
-  readonly keyring?: readonly string[];
-  readonly signer?: readonly string[];
-  readonly signature?: string;
   readonly allowUnsigned?: boolean;
   readonly allowSha256?: string;
-  readonly allowWeakDigest?: boolean;
-  readonly allowExpiredKey?: boolean;
   readonly spoolDir?: string;
   readonly digest?: boolean;
   readonly json?: boolean;
@@ -49,25 +44,7 @@ Exit codes: 0 built; 2 usage, 3 signature, 4 upload, 5 space, 7 a tool failed,
 name and nothing that was written can be mounted or imported.`;
 
 function verifyOption(raw: RawBuildOptions): VerifyOption {
-  const needsKeyring = [
-    ['--signer', raw.signer],
-    ['--signature', raw.signature],
-    ['--allow-weak-digest', raw.allowWeakDigest],
-    ['--allow-expired-key', raw.allowExpiredKey],
-  ] as const;
-  const lonely = needsKeyring.find(([, value]) => value !== undefined)?.[0];
-  if (raw.keyring === undefined && lonely !== undefined) {
-    throw new PatchVdiError('usage', `${lonely} needs a keyring`, {
-      context: { found: `${lonely} without --keyring`, expected: '--keyring FILE beside it' },
-    });
-  }
-  const signature: SignaturePolicy | undefined = raw.keyring && {
-    keyrings: raw.keyring,
-    ...(raw.signer === undefined ? {} : { signers: raw.signer }),
-    ...(raw.signature === undefined ? {} : { detachedSignature: raw.signature }),
-    ...(raw.allowWeakDigest === undefined ? {} : { allowWeakDigest: raw.allowWeakDigest }),
-    ...(raw.allowExpiredKey === undefined ? {} : { allowExpiredKey: raw.allowExpiredKey }),
-  };
+  const signature = signaturePolicy(raw);
   return {
     ...(signature === undefined ? {} : { signature }),
     ...(raw.allowSha256 === undefined ? {} : { sha256: raw.allowSha256 }),
@@ -134,22 +111,10 @@ export function buildCommand(context: CommandContext): Command {
     )
     .option('--force', 'replace an existing file, or a disk with partitions')
     .option('--target-is-zeroed', 'the block device holds zeros only: write none')
-    .option('--output-header <header>', '"Name: value" for the server of the output (repeatable)', collect)
-    .option(
-      '--keyring <path>',
-      'public keys: a file (binary, armoured, keybox) or a gpg home folder (repeatable)',
-      collect,
-    )
-    .option(
-      '--signer <fingerprint>',
-      'full fingerprint that must have signed (repeatable: one of them)',
-      collect,
-    )
-    .option('--signature <file>', 'a detached signature of the upload')
+    .option('--output-header <header>', '"Name: value" for the server of the output (repeatable)', collect);
+  addSignatureOptions(command)
     .option('--allow-unsigned', 'build without any verification')
-    .option('--allow-sha256 <hex>', 'the upload must have this SHA-256')
-    .option('--allow-weak-digest', 'accept SHA-1 and RIPEMD-160 signatures')
-    .option('--allow-expired-key', 'accept a signature of a key that has expired');
+    .option('--allow-sha256 <hex>', 'the upload must have this SHA-256');
   return addSourceOptions(addImageOptions(command))
     .option('--spool-dir <folder>', 'where an upload is kept that must be spooled; default: TMPDIR')
     .option('--digest', 'report the SHA-256 of the upload')

@@ -11,6 +11,9 @@ const EXIT_CODES: Readonly<Record<Exclude<ErrorKind, 'interrupted'>, number>> = 
   sink: 8,
 };
 
+/** `diff` has found a difference, as diff(1) says it: no error. */
+export const EXIT_DIFFERENT = 1;
+
 /** A defect of this program, which no kind describes. */
 export const EXIT_DEFECT = 70;
 

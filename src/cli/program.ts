@@ -1,9 +1,13 @@
 import { Command, CommanderError } from 'commander';
 import { PatchVdiError } from '../errors.js';
 import { buildCommand } from './command-build.js';
+import { diffCommand } from './command-diff.js';
 import { doctorCommand } from './command-doctor.js';
+import { extractCommand } from './command-extract.js';
+import { inspectCommand } from './command-inspect.js';
 import { planCommand } from './command-plan.js';
-import { exitCodeFor } from './exit-codes.js';
+import { verifyCommand } from './command-verify.js';
+import { EXIT_DIFFERENT, exitCodeFor } from './exit-codes.js';
 import { watchInterrupts, type Interrupts } from './interrupts.js';
 import { errorObject, reportError } from './report-error.js';
 import { columnsOf, jsonText, visibleLines } from './text.js';
@@ -17,6 +21,8 @@ export interface CommandContext {
   printJson(object: object): void;
   /** Ends with that error's exit code, though everything was printed already. */
   exitWith(error: PatchVdiError): void;
+  /** Ends as diff(1) does when it has found a difference. */
+  exitDifferent(): void;
 }
 
 /**
@@ -29,7 +35,7 @@ function jsonStreamOf(argv: readonly string[]): 'stdout' | 'stderr' | undefined 
     if (word === '-o' || word === '--output') return argv[index + 1] !== '-';
     return /^(-o|--output=)./.test(word);
   });
-  return argv[2] === 'build' && !namesOutput ? 'stderr' : 'stdout';
+  return (argv[2] === 'build' || argv[2] === 'extract') && !namesOutput ? 'stderr' : 'stdout';
 }
 
 function makeContext(interrupts: Interrupts, argv: readonly string[]) {
@@ -46,17 +52,26 @@ function makeContext(interrupts: Interrupts, argv: readonly string[]) {
     exitWith(error) {
       exitCode = exitCodeFor(error.kind, undefined);
     },
+    exitDifferent() {
+      exitCode = EXIT_DIFFERENT;
+    },
   };
   return { context, wantsJson: () => json !== undefined, exitCode: () => exitCode };
 }
 
 function makeProgram(context: CommandContext, printErrors: boolean): Command {
   const program = new Command('patch-vdi')
-    .description('Builds XenServer / XCP-ng patch disks: a signed upload becomes a sealed disk image.')
+    .description(
+      'Builds XenServer / XCP-ng patch disks (a signed upload becomes a sealed disk image), and looks into them.',
+    )
     .version(packageVersion())
     .showHelpAfterError('(add --help for all options)')
     .addCommand(buildCommand(context))
     .addCommand(planCommand(context))
+    .addCommand(inspectCommand(context))
+    .addCommand(extractCommand(context))
+    .addCommand(verifyCommand(context))
+    .addCommand(diffCommand(context))
     .addCommand(doctorCommand(context));
   for (const command of [program, ...program.commands]) {
     command

@@ -1,9 +1,22 @@
-import type { Progress } from '../build/options.js';
 import prettyBytes from 'pretty-bytes';
+
+/** How far something is that moves bytes. */
+export interface BarProgress {
+  readonly phase: 'spool' | 'write' | 'verify';
+  readonly bytes: number;
+  /** Undefined while nobody knows. */
+  readonly totalBytes: number | undefined;
+}
+
+const PHASE_NAMES: Readonly<Record<BarProgress['phase'], string>> = {
+  spool: 'receiving',
+  write: 'writing',
+  verify: 'verifying',
+};
 
 /** A bar on stderr. `report` is on the hot path: it only takes notes; a timer draws. */
 export interface ProgressBar {
-  report(progress: Progress): void;
+  report(progress: BarProgress): void;
   /** Ends the line and shows the cursor again; safe at any time. */
   stop(): void;
 }
@@ -24,7 +37,7 @@ export function describeSeconds(seconds: number): string {
 
 /** The texts beside the bar: how much, how fast, how long still. */
 export function progressTexts(
-  progress: Progress,
+  progress: BarProgress,
   bytesPerSecond: number,
 ): { amount: string; rate: string; left: string } {
   const { bytes, totalBytes } = progress;
@@ -50,7 +63,7 @@ export async function startProgressBar(): Promise<ProgressBar> {
     stopOnComplete: false,
     linewrap: false,
   });
-  let latest: Progress | undefined;
+  let latest: BarProgress | undefined;
   let rate = 0;
   let last = { bytes: 0, at: performance.now() };
   let started = false;
@@ -68,7 +81,7 @@ export async function startProgressBar(): Promise<ProgressBar> {
     // Without a length the bar has no end to run towards: it stays empty and the texts tell.
     const total = latest.totalBytes ?? Number.MAX_SAFE_INTEGER;
     const payload = {
-      phase: latest.phase === 'spool' ? 'receiving' : 'writing',
+      phase: PHASE_NAMES[latest.phase],
       ...progressTexts(latest, rate),
     };
     if (!started) bar.start(total, latest.bytes, payload);

@@ -32,7 +32,8 @@ export function readSourceOptions(raw: RawSourceOptions): UploadOptions {
   return { member: raw.member, unzip: raw.unzip, idleTimeoutSeconds: seconds(raw.idleTimeout) };
 }
 
-function seconds(text: string | undefined): number | undefined {
+/** @throws PatchVdiError `usage` */
+export function seconds(text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
   if (/^\d{1,10}(\.\d{1,3})?$/.test(text)) return Number(text);
   throw new PatchVdiError('usage', '--idle-timeout is not a number of seconds', {
@@ -41,7 +42,7 @@ function seconds(text: string | undefined): number | undefined {
 }
 
 /** `Name: value`, as curl takes it. Values are never repeated in messages: they may be secrets. */
-function headersOf(option: string, lines: readonly string[]): HttpHeaders {
+export function headersOf(option: string, lines: readonly string[]): HttpHeaders {
   const headers: Record<string, string> = {};
   const seen = new Set<string>();
   for (const line of lines) {
@@ -59,7 +60,8 @@ function headersOf(option: string, lines: readonly string[]): HttpHeaders {
   return headers;
 }
 
-function onlyForUrls(option: string, lines: readonly string[] | undefined): void {
+/** @throws PatchVdiError `usage` when there are headers to send and no server */
+export function onlyForUrls(option: string, lines: readonly string[] | undefined): void {
   if (lines === undefined) return;
   throw new PatchVdiError('usage', `${option} is for http(s) URLs`, {
     context: { found: 'no URL', expected: 'http://… or https://…' },

@@ -1,15 +1,17 @@
 import prettyBytes from 'pretty-bytes';
 import type { BuildResult } from '../build/build-image.js';
+import type { VerifiedSignature } from '../signature/verdict.js';
 import { describeBytes } from '../units.js';
 import { fieldLines } from './text.js';
 
-function signedBy(result: BuildResult): string {
-  if (result.signatures.length === 0) {
-    return result.verifiedBy === 'nothing'
-      ? 'nobody asked (--allow-unsigned)'
-      : 'no signature; its SHA-256 was checked';
-  }
-  return result.signatures
+function verifiedBy({ signatures, verifiedBy: by }: BuildResult): string {
+  if (signatures.length > 0) return signedBy(signatures);
+  return by === 'nothing' ? 'nobody asked (--allow-unsigned)' : 'no signature; its SHA-256 was checked';
+}
+
+/** Who has signed, a line with the name and one with the fingerprint each. */
+export function signedBy(signatures: readonly VerifiedSignature[]): string {
+  return signatures
     .map((signature) => {
       const notes = [
         ...(signature.weakDigest ? [`weak digest ${signature.hashAlgorithm} allowed`] : []),
@@ -37,7 +39,7 @@ export function summaryLines(result: BuildResult, columns: number): string[] {
         ],
         ['VHD', result.vhdUuid === undefined ? undefined : `UUID ${result.vhdUuid}`],
         ['scratch', `${describeBytes(result.scratchBytes)} free beside patch`],
-        ['signed by', signedBy(result)],
+        ['signed by', verifiedBy(result)],
         ['SHA-256', result.sha256],
         ['took', `${seconds.toFixed(2)} s${rate}${result.spooled ? ', through a spool' : ''}`],
         ['warning', result.warnings.length === 0 ? undefined : result.warnings.join('\n')],

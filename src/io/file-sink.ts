@@ -66,6 +66,15 @@ function refuseExisting(path: string, stats: Stats | undefined, force: boolean):
 }
 
 /**
+ * For whoever has work to do before the output is opened.
+ *
+ * @throws PatchVdiError `usage` when the name is in use and must not be replaced
+ */
+export function requireFreeName(path: string, force: boolean): void {
+  refuseExisting(path, statOrUndefined(resolve(path)), force);
+}
+
+/**
  * A new file. It grows under a temporary name beside the final one and gets the final name when it is complete and
  * stored: fsync, link and unlink (rename with `force`), fsync of the folder. Of two builders exactly one wins.
  */
@@ -80,19 +89,22 @@ export class FileSink implements Sink {
 
   /**
    * @param path final name
+   * @param from a file on the same file system that becomes the output instead of a new one, such as what gpgv wrote;
+   *   its name goes
    * @throws PatchVdiError `usage` when the name is in use or cannot be created: nothing was touched then
    */
-  constructor(path: string, force: boolean) {
+  constructor(path: string, force: boolean, from?: string) {
     this.name = path;
     this.#path = resolve(path);
     this.#force = force;
-    refuseExisting(path, statOrUndefined(this.#path), force);
+    requireFreeName(path, force);
     removeDeadOutputs(dirname(this.#path));
-    this.#temporaryPath = temporaryName(this.#path);
+    this.#temporaryPath = from ?? temporaryName(this.#path);
+    const create = constants.O_CREAT | constants.O_EXCL;
     try {
       this.#fd = openSync(
         this.#temporaryPath,
-        constants.O_CREAT | constants.O_EXCL | constants.O_RDWR,
+        constants.O_RDWR | (from === undefined ? create : constants.O_NOFOLLOW),
         0o666,
       );
     } catch (error) {

@@ -1,0 +1,145 @@
+import { Command } from 'commander';
+import { PatchVdiError } from '../errors.js';
+import { findingError, type Finding } from '../findings.js';
+import { mapDisk, type DiskMap } from '../inspect/disk-map.js';
+import { drawSvg } from '../inspect/draw-svg.js';
+import { drawText, shortBytes } from '../inspect/draw-text.js';
+import type { Image } from '../inspect/open-image.js';
+import { inspectImage, type InspectReport } from '../inspect/report.js';
+import { FileSink } from '../io/file-sink.js';
+import { painter } from './colours.js';
+import { inspectPage } from './inspect-page.js';
+import { listLine } from './list-line.js';
+import { addOpenOptions, withImage, type RawOpenOptions } from './opened-image.js';
+import type { CommandContext } from './program.js';
+import { columnsOf, visible } from './text.js';
+
+interface RawInspectOptions extends RawOpenOptions {
+  readonly path?: string;
+  readonly map?: boolean;
+  readonly svg?: string;
+  readonly force?: boolean;
+  readonly list?: boolean;
+  readonly json?: boolean;
+}
+
+const EXAMPLES = `
+Examples:
+  patch-vdi inspect vdi.vhd
+  patch-vdi inspect vdi.vhd --map
+  patch-vdi inspect vdi.vhd --svg map.svg
+  patch-vdi inspect https://host/vdi.vhd --json
+  ssh host 'dd if=/dev/xvdb' | patch-vdi inspect -
+
+Exit codes: 0 no error found; 2 usage, 6 the image is damaged or cannot be read.`;
+
+/** Cells of the picture in the terminal: sixteen rows of 64. */
+const TEXT_CELLS = 1024;
+const SVG_CELLS = 2048;
+
+/** The error that a damaged image ends with, when everything was printed already. */
+export function damage(findings: readonly Finding[]): PatchVdiError | undefined {
+  const first = findings.find(({ severity }) => severity === 'error');
+  return first === undefined ? undefined : findingError(first);
+}
+
+async function mapOf(image: Image, report: InspectReport, cells: number): Promise<DiskMap> {
+  const filesystem = await image.filesystem();
+  const file = report.patch === undefined ? undefined : await filesystem.file(report.patch.path);
+  return await mapDisk(image, filesystem, file, cells);
+}
+
+function refuseStream(image: Image, option: string): void {
+  if (!image.forwardOnly) return;
+  throw new PatchVdiError('usage', `${option} needs an image that can be read at any place`, {
+    context: {
+      path: image.name,
+      found: 'a stream',
+      expected: 'a file, a device, or a server that offers ranges',
+    },
+    hint: 'save it to a file first',
+  });
+}
+
+async function writeSvg(image: Image, report: InspectReport, path: string, force: boolean): Promise<void> {
+  const sink = new FileSink(path, force);
+  try {
+    const map = await mapOf(image, report, SVG_CELLS);
+    const { filesystem, patch } = report;
+    const facts = [
+      `${report.image.format}, ${shortBytes(map.diskBytes)} disk`,
+      ...(filesystem === undefined ? [] : [filesystem.type]),
+      ...(patch === undefined ? [] : [`patch of ${shortBytes(patch.size)}`]),
+    ];
+    const title = visible(image.name.split('/').at(-1) ?? image.name, 80);
+    const bytes = Buffer.from(drawSvg(map, { title, subtitle: facts.join(', ') }));
+    sink.write(bytes, 0);
+    await sink.commit(bytes.length);
+  } finally {
+    await sink.discard();
+  }
+}
+
+async function printList(image: Image): Promise<void> {
+  const filesystem = await image.filesystem();
+  for await (const entry of filesystem.list()) process.stdout.write(`${listLine(entry)}\n`);
+}
+
+async function inspect(name: string, raw: RawInspectOptions, context: CommandContext): Promise<void> {
+  context.useJson(raw.json === true ? 'stdout' : undefined);
+  const { signal } = context.interrupts;
+  await withImage(name, raw, context, async (image) => {
+    if (raw.map === true || raw.svg !== undefined) refuseStream(image, raw.map === true ? '--map' : '--svg');
+    if (raw.list === true && raw.json !== true) {
+      await printList(image);
+      return;
+    }
+    const report = await inspectImage(image, {
+      path: raw.path === undefined ? undefined : `/${raw.path.replace(/^\/+/, '')}`,
+      signal,
+      thorough: raw.map === true,
+    });
+    const columns = columnsOf(process.stdout);
+    const map =
+      raw.map === true && report.filesystem !== undefined
+        ? await mapOf(image, report, TEXT_CELLS)
+        : undefined;
+    if (raw.json === true) {
+      const files = [];
+      if (raw.list === true) for await (const entry of (await image.filesystem()).list()) files.push(entry);
+      context.printJson({
+        ok: true,
+        ...report,
+        ...(map === undefined ? {} : { map }),
+        ...(raw.list === true ? { files } : {}),
+      });
+    } else {
+      const lines = inspectPage(report, columns);
+      if (map !== undefined) lines.push('', ...drawText(map, columns, painter(process.stdout)));
+      process.stdout.write(`${lines.join('\n')}\n`);
+    }
+    if (raw.svg !== undefined && report.filesystem !== undefined) {
+      await writeSvg(image, report, raw.svg, raw.force ?? false);
+    }
+    const error = damage(report.findings);
+    if (error !== undefined) context.exitWith(error);
+  });
+}
+
+export function inspectCommand(context: CommandContext): Command {
+  const command = new Command('inspect')
+    .summary('tell what is in a patch VDI')
+    .description(
+      'Looks into a disk image, raw or VHD, without mounting it: its format, its file system, the file "patch", what is wrong with any of them. Reads only what it needs.',
+    )
+    .argument('<image>', 'the image, by name or URL; a block device; - for a raw image on standard input')
+    .option('--path <path>', 'another file than /patch')
+    .option('--list', 'list all files instead')
+    .option('--map', 'draw the disk: superblock, metadata, payload, free space')
+    .option('--svg <file>', 'the same picture, as SVG')
+    .option('--force', 'replace an existing SVG');
+  return addOpenOptions(command)
+    .option('--json', 'print one object')
+    .addHelpText('after', EXAMPLES)
+    .action((image: string, raw: RawInspectOptions) => inspect(image, raw, context));
+}

@@ -1,0 +1,58 @@
+import type { Command } from 'commander';
+import { PatchVdiError } from '../errors.js';
+import type { SignaturePolicy } from '../signature/policy.js';
+import { collect } from './source-options.js';
+
+/** Options of every command that checks a signature, as commander hands them over. */
+export interface RawSignatureOptions {
+  readonly keyring?: readonly string[];
+  readonly signer?: readonly string[];
+  readonly signature?: string;
+  readonly allowWeakDigest?: boolean;
+  readonly allowExpiredKey?: boolean;
+}
+
+export function addSignatureOptions(command: Command): Command {
+  return command
+    .option(
+      '--keyring <path>',
+      'public keys: a file (binary, armoured, keybox) or a gpg home folder (repeatable)',
+      collect,
+    )
+    .option(
+      '--signer <fingerprint>',
+      'full fingerprint that must have signed (repeatable: one of them)',
+      collect,
+    )
+    .option('--signature <file>', 'a detached signature of the upload')
+    .option('--allow-weak-digest', 'accept SHA-1 and RIPEMD-160 signatures')
+    .option('--allow-expired-key', 'accept a signature of a key that has expired');
+}
+
+/**
+ * Who may have signed, or undefined when no keyring was given.
+ *
+ * @throws PatchVdiError `usage` for options that mean nothing without a keyring
+ */
+export function signaturePolicy(raw: RawSignatureOptions): SignaturePolicy | undefined {
+  const needsKeyring = [
+    ['--signer', raw.signer],
+    ['--signature', raw.signature],
+    ['--allow-weak-digest', raw.allowWeakDigest],
+    ['--allow-expired-key', raw.allowExpiredKey],
+  ] as const;
+  const lonely = needsKeyring.find(([, value]) => value !== undefined)?.[0];
+  if (raw.keyring === undefined && lonely !== undefined) {
+    throw new PatchVdiError('usage', `${lonely} needs a keyring`, {
+      context: { found: `${lonely} without --keyring`, expected: '--keyring FILE beside it' },
+    });
+  }
+  if (raw.keyring === undefined) return undefined;
+  return {
+    keyrings: raw.keyring,
+    ...(raw.signer === undefined ? {} : { signers: raw.signer }),
+    ...(raw.signature === undefined ? {} : { detachedSignature: raw.signature }),
+    ...(raw.allowWeakDigest === undefined ? {} : { allowWeakDigest: raw.allowWeakDigest }),
+    ...(raw.allowExpiredKey === undefined ? {} : { allowExpiredKey: raw.allowExpiredKey }),
+  };
+}
