@@ -57,6 +57,19 @@ function readSysfs(path: string, number: DeviceNumber, file: string): string {
   }
 }
 
+/**
+ * The size of an open block device; Node cannot seek to its end.
+ *
+ * @param path for messages
+ * @throws PatchVdiError `usage` when sysfs cannot be read, or nothing is behind the device
+ */
+export function deviceSizeBytes(path: string, number: DeviceNumber): number {
+  // In sectors of 512 bytes, whatever the device's own are (Linux, Documentation/ABI/stable/sysfs-block).
+  const sizeBytes = checkedBytes(Number(readSysfs(path, number, 'size')) * SECTOR_BYTES);
+  if (sizeBytes === 0) throw refuse(path, 'there is nothing behind the device', 'a size of 0 bytes');
+  return sizeBytes;
+}
+
 function openExclusively(path: string): { readonly fd: number; readonly number: DeviceNumber } {
   const before = deviceNumber(statSync(path, { bigint: true }).rdev);
   if (process.platform !== 'linux') {
@@ -90,10 +103,7 @@ function openExclusively(path: string): { readonly fd: number; readonly number: 
 export function claimBlockDevice(path: string): ClaimedDevice {
   const { fd, number } = openExclusively(path);
   try {
-    // In sectors of 512 bytes, whatever the device's own are (Linux, Documentation/ABI/stable/sysfs-block).
-    const sizeBytes = checkedBytes(Number(readSysfs(path, number, 'size')) * SECTOR_BYTES);
-    if (sizeBytes === 0) throw refuse(path, 'there is nothing behind the device', 'a size of 0 bytes');
-    return { name: path, fd, number, sizeBytes };
+    return { name: path, fd, number, sizeBytes: deviceSizeBytes(path, number) };
   } catch (error) {
     closeSync(fd);
     throw error;

@@ -13,22 +13,33 @@ const CHUNK_BYTES = 64 * KIB;
 /** Two would do for a file; sixteen let gpgv lag behind the writer without stopping it. */
 const BUFFER_COUNT = 16;
 
+/** The error of an upload whose pipe or socket fails. */
+function uploadBrokeOff(name: string, cause: Error): PatchVdiError {
+  return new PatchVdiError('upload', 'the upload broke off', {
+    context: { operation: 'read the upload', path: name, found: cause.message },
+    cause,
+  });
+}
+
 /**
  * An upload that comes through a pipe or socket.
  *
  * @param fd becomes the source's own: it is made non-blocking, and closed in the end
+ * @param brokeOff makes the error of a pipe that fails
  */
 export class PipeSource implements UploadSource {
   readonly name: string;
   readonly contentLength: number | undefined;
   readonly #fd: number;
+  readonly #brokeOff: typeof uploadBrokeOff;
   #socket: Socket | undefined;
   #closed = false;
 
-  constructor(name: string, fd: number, contentLength: number | undefined) {
+  constructor(name: string, fd: number, contentLength: number | undefined, brokeOff = uploadBrokeOff) {
     this.name = name;
     this.contentLength = contentLength;
     this.#fd = fd;
+    this.#brokeOff = brokeOff;
   }
 
   pump(receive: ChunkReceiver, abortSignal: AbortSignal): Promise<void> {
@@ -94,13 +105,7 @@ export class PipeSource implements UploadSource {
       this.#socket = socket;
       pool.onGive(resumeIfPossible);
       socket.once('end', () => stop(resolve));
-      socket.once('error', (cause) => {
-        const details = {
-          context: { operation: 'read the upload', path: this.name, found: cause.message },
-          cause,
-        };
-        stop(() => reject(new PatchVdiError('upload', 'the upload broke off', details)));
-      });
+      socket.once('error', (cause) => stop(() => reject(this.#brokeOff(this.name, cause))));
       if (abortSignal.aborted) onAbort();
       else {
         abortSignal.addEventListener('abort', onAbort);

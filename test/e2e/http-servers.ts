@@ -97,3 +97,85 @@ export async function serveStore(
   });
   return { origin, puts };
 }
+
+/** One request for a part of an image, and how much of the answer went out. */
+export interface RangeSeen {
+  /** The Range header. */
+  readonly range: string | undefined;
+  readonly headers: IncomingHttpHeaders;
+  readonly url: string;
+  /** Bytes of the body that were handed to the socket. */
+  sent: number;
+  ended: boolean;
+}
+
+/** What a well-behaved server would answer; a test may answer something else. */
+export interface RangeReply {
+  status: number;
+  headers: Record<string, string>;
+  body: Uint8Array;
+  /** Breaks the connection after so many bytes of the body. */
+  cutAfter?: number;
+}
+
+/** Keeps to RFC 9110 for one range, `a-b` or `a-`, with If-Range. Written from it, not from our client. */
+function replyTo(content: Uint8Array, headers: IncomingHttpHeaders, etag: string): RangeReply {
+  const match = /^bytes=(\d+)-(\d*)$/.exec(headers.range ?? '');
+  const condition = headers['if-range'];
+  if (match === null || (condition !== undefined && condition !== etag)) {
+    return { status: 200, headers: { etag }, body: content };
+  }
+  const first = Number(match[1]);
+  const last = Math.min(match[2] === '' ? Infinity : Number(match[2]), content.length - 1);
+  if (first > last) {
+    return { status: 416, headers: { 'content-range': `bytes */${content.length}` }, body: new Uint8Array() };
+  }
+  const range = `bytes ${first}-${last}/${content.length}`;
+  return {
+    status: 206,
+    headers: { etag, 'content-range': range },
+    body: content.subarray(first, last + 1),
+  };
+}
+
+/** A server that gives ranges. `change` may change an answer, by the number of the request, from 0. */
+export async function serveRanges(
+  content: Uint8Array,
+  change: (reply: RangeReply, number: number) => void = () => undefined,
+): Promise<{ origin: string; seen: RangeSeen[]; handler: RequestListener; totalSent: () => number }> {
+  const seen: RangeSeen[] = [];
+  const handler: RequestListener = (request, response) => {
+    const { headers, url = '' } = request;
+    const entry: RangeSeen = { range: headers.range, headers, url, sent: 0, ended: false };
+    const reply = replyTo(content, headers, '"version-1"');
+    change(reply, seen.length);
+    seen.push(entry);
+    response.on('error', () => undefined).on('close', () => (entry.ended = true));
+    const length = String(reply.body.length);
+    response.writeHead(reply.status, { 'content-length': length, ...reply.headers });
+    const write = (): void => {
+      for (;;) {
+        if (response.destroyed) return;
+        if (entry.sent >= (reply.cutAfter ?? Infinity)) {
+          // What was written goes out first.
+          setTimeout(() => response.destroy(), 20);
+          return;
+        }
+        if (entry.sent >= reply.body.length) {
+          response.end();
+          return;
+        }
+        const end = Math.min(entry.sent + 16_384, reply.cutAfter ?? Infinity);
+        const piece = reply.body.subarray(entry.sent, end);
+        entry.sent += piece.length;
+        if (!response.write(piece)) {
+          response.once('drain', write);
+          return;
+        }
+      }
+    };
+    write();
+  };
+  const origin = await serve(handler);
+  return { origin, seen, handler, totalSent: () => seen.reduce((sum, { sent }) => sum + sent, 0) };
+}
