@@ -1,74 +1,162 @@
+import { MIB } from '../units.js';
+import { areaEntries, type DirectoryEntry, type EntryFault } from './directory-block.js';
+import { directoryChecksum } from './directory-checksum.js';
+import { fileExtents } from './file-extents.js';
 import { corrupt, type ExtFilesystem } from './filesystem.js';
-import { inodeSizeBytes } from './inode.js';
-import { readFileBlocks } from './file-blocks.js';
-import { directoryEntryHead } from './layout.js';
-import { readInode } from './inode.js';
+import { inodeChecksumSeed } from './inode-checksum.js';
+import { describeInode, fileTypeOf } from './inode-facts.js';
+import { inodeOffset, readInode, type RawInode } from './inode.js';
+import { readInlineData, reportInlineSize } from './inline-data.js';
+import {
+  FILE_TYPE_DIRECTORY,
+  INODE_FLAG_ENCRYPT,
+  INODE_FLAG_INDEX,
+  inlineDirectoryHead,
+} from './file-layout.js';
 
-export interface DirectoryEntry {
-  readonly inodeNumber: number;
-  /** The name's bytes as UTF-8; never printed unescaped. */
-  readonly name: string;
-  /** 1 regular file, 2 directory, … (ext4 documentation, "Directory Entries"). */
-  readonly fileType: number;
-}
+export type { DirectoryEntry } from './directory-block.js';
 
 /** More entries than this in the root of a patch VDI is damage or malice. */
-const MAX_DIRECTORY_BYTES = 16 * 1024 * 1024;
+const MAX_COLLECTED_BYTES = 16 * MIB;
+/** A folder with nothing but damage is not reported block by block. */
+const MAX_REPORTS_OF_A_CODE = 8;
 
-function decodeBlock(block: Uint8Array, blockOffset: number): DirectoryEntry[] {
-  const entries: DirectoryEntry[] = [];
-  let at = 0;
-  while (at < block.length) {
-    if (at + directoryEntryHead.sizeBytes > block.length) {
-      throw corrupt(
-        'a directory entry',
-        blockOffset + at,
-        `${block.length - at} bytes left`,
-        'a whole entry',
-      );
-    }
-    const head = directoryEntryHead.decode(block, at);
-    const needed = directoryEntryHead.sizeBytes + head.name_len;
-    if (head.rec_len < needed || head.rec_len % 4 !== 0 || at + head.rec_len > block.length) {
-      const expected = `a multiple of 4 from ${needed} to ${block.length - at}`;
-      throw corrupt('a directory entry', blockOffset + at, `rec_len ${head.rec_len}`, expected);
-    }
-    // Inode 0 marks an unused entry; the checksum at a block's end has that form, too.
-    if (head.inode !== 0) {
-      const name = block.subarray(at + directoryEntryHead.sizeBytes, at + needed);
-      entries.push({
-        inodeNumber: head.inode,
-        name: new TextDecoder('utf-8', { ignoreBOM: true }).decode(name),
-        fileType: head.file_type,
-      });
-    }
-    at += head.rec_len;
+/** A folder while its entries are told. */
+interface Folder {
+  readonly filesystem: ExtFilesystem;
+  readonly inodeNumber: number;
+  readonly raw: RawInode;
+  readonly sizeBytes: number;
+  readonly tell: (fault: FolderFault) => void;
+}
+
+type FolderFault = Omit<EntryFault, 'code'> & {
+  readonly code: EntryFault['code'] | 'directory-checksum' | 'directory-hole' | 'directory-size';
+};
+
+/** @returns reports what is wrong with a folder: 8 times each code at most, for it may be all of a large one */
+function folderReporter({ report }: ExtFilesystem, inodeNumber: number): (fault: FolderFault) => void {
+  const counts = new Map<string, number>();
+  return (fault) => {
+    const count = (counts.get(fault.code) ?? 0) + 1;
+    counts.set(fault.code, count);
+    if (count > MAX_REPORTS_OF_A_CODE) return;
+    report({ ...fault, severity: 'error', structure: `directory ${inodeNumber}`, space: 'disk' });
+  };
+}
+
+const hex = (value: number): string => `0x${value.toString(16)}`;
+
+/** @returns false when the block is not what was written: whatever else is wrong in it has that reason */
+function blockIsIntact(folder: Folder, block: Uint8Array, fileBlock: number, offset: number): boolean {
+  const { filesystem, inodeNumber, raw } = folder;
+  const seed = inodeChecksumSeed(filesystem.superblock, inodeNumber, raw.i_generation);
+  if (seed === undefined) return true;
+  const hashed = (raw.i_flags & INODE_FLAG_INDEX) !== 0;
+  const { at, stored, computed } = directoryChecksum(seed, block, fileBlock, hashed);
+  if (stored !== undefined && stored === computed) return true;
+  const found = stored === undefined ? 'no checksum' : `checksum ${hex(stored)}`;
+  const expected = computed === undefined ? 'a checksum' : hex(computed);
+  folder.tell({ code: 'directory-checksum', offset: offset + at, found, expected });
+  return false;
+}
+
+function reportHole(folder: Folder, fileBlock: number, endBlock: number): void {
+  const { filesystem, inodeNumber } = folder;
+  const offset = inodeOffset(filesystem, inodeNumber);
+  const found = `no blocks from file block ${fileBlock} to ${endBlock - 1}`;
+  folder.tell({ code: 'directory-hole', offset, found, expected: 'a folder without holes' });
+}
+
+async function* blockEntries(folder: Folder): AsyncGenerator<DirectoryEntry> {
+  const { filesystem, inodeNumber, raw, sizeBytes } = folder;
+  const { superblock, read } = filesystem;
+  const { blockBytes } = superblock;
+  if (sizeBytes % blockBytes !== 0) {
+    const offset = inodeOffset(filesystem, inodeNumber);
+    const found = `${sizeBytes} bytes`;
+    folder.tell({ code: 'directory-size', offset, found, expected: `a multiple of ${blockBytes}` });
   }
-  return entries;
+  const endBlock = Math.ceil(sizeBytes / blockBytes);
+  let next = 0;
+  for await (const extent of fileExtents(filesystem, inodeNumber, raw)) {
+    if (extent.unwritten || extent.fileBlock >= endBlock) continue;
+    if (extent.fileBlock > next) reportHole(folder, next, extent.fileBlock);
+    next = Math.min(extent.fileBlock + extent.blockCount, endBlock);
+    for (let fileBlock = extent.fileBlock; fileBlock < next; fileBlock += 1) {
+      const offset = (extent.fsBlock + fileBlock - extent.fileBlock) * blockBytes;
+      const block = new Uint8Array(await read(offset, blockBytes));
+      const intact = blockIsIntact(folder, block, fileBlock, offset);
+      yield* areaEntries(superblock, block, offset, intact ? folder.tell : () => undefined);
+    }
+  }
+  if (next < endBlock) reportHole(folder, next, endBlock);
+}
+
+/** A folder in its inode: the parent's number instead of `.` and `..`, then entries, and more in the attribute. */
+async function* inlineEntries(folder: Folder): AsyncGenerator<DirectoryEntry> {
+  const { filesystem, inodeNumber, sizeBytes } = folder;
+  const data = await readInlineData(filesystem, inodeNumber);
+  if (data.valueOffset > data.blockOffset) reportInlineSize(filesystem, inodeNumber, sizeBytes, data);
+  const { parent } = inlineDirectoryHead.decode(data.bytes);
+  const implied = (name: string, number: number): DirectoryEntry => {
+    return { inodeNumber: number, name, nameBytes: Buffer.from(name), fileType: FILE_TYPE_DIRECTORY };
+  };
+  yield implied('.', inodeNumber);
+  yield implied('..', parent);
+  const { sizeBytes: headBytes } = inlineDirectoryHead;
+  const inBlock = data.bytes.subarray(headBytes, data.blockBytes);
+  yield* areaEntries(filesystem.superblock, inBlock, data.blockOffset + headBytes, folder.tell);
+  const inValue = data.bytes.subarray(data.blockBytes);
+  yield* areaEntries(filesystem.superblock, inValue, data.valueOffset, folder.tell);
 }
 
 /**
- * All entries of a folder, read block by block; the index blocks of a hashed folder look like empty entries.
+ * The entries of a folder, `.` and `..` too, in the order in which they stand, one block in memory at a time. The index
+ * of a hashed folder is passed over: its blocks look like empty entries.
  *
- * @throws PatchVdiError `image` when an entry does not fit its block
+ * Reports `directory-checksum`, `directory-entry`, `directory-entry-inode`, `directory-entry-name`, `directory-hole`,
+ * `directory-size`, and what `fileExtents` and `readInlineData` report.
+ *
+ * @param raw the inode, when it was read before
+ * @throws PatchVdiError `image` when it is no folder, is encrypted, or its map is damaged
+ */
+export async function* directoryEntries(
+  filesystem: ExtFilesystem,
+  inodeNumber: number,
+  raw?: RawInode,
+): AsyncGenerator<DirectoryEntry> {
+  const inode = raw ?? (await readInode(filesystem, inodeNumber));
+  const refuse = (found: string, expected: string): never => {
+    throw corrupt(`directory ${inodeNumber}`, inodeOffset(filesystem, inodeNumber), found, expected);
+  };
+  const type = fileTypeOf(inode);
+  if (type !== 'directory') refuse(`a file of type ${type}`, 'a directory');
+  if ((inode.i_flags & INODE_FLAG_ENCRYPT) !== 0)
+    refuse('an encrypted directory', 'one that is not encrypted');
+  const { sizeBytes, storage } = describeInode(filesystem, inodeNumber, inode);
+  const tell = folderReporter(filesystem, inodeNumber);
+  const folder: Folder = { filesystem, inodeNumber, raw: inode, sizeBytes, tell };
+  yield* storage === 'inline' ? inlineEntries(folder) : blockEntries(folder);
+}
+
+/**
+ * All entries of a small folder in memory.
+ *
+ * @throws PatchVdiError `image` for one of more than 16 MiB, and as {@link directoryEntries}
  */
 export async function readDirectory(
   filesystem: ExtFilesystem,
   inodeNumber: number,
 ): Promise<DirectoryEntry[]> {
   const raw = await readInode(filesystem, inodeNumber);
-  const sizeBytes = inodeSizeBytes(raw);
-  if (sizeBytes > MAX_DIRECTORY_BYTES) {
-    throw corrupt(`directory ${inodeNumber}`, 0, `${sizeBytes} bytes`, `${MAX_DIRECTORY_BYTES} at most`);
+  const { sizeBytes } = describeInode(filesystem, inodeNumber, raw);
+  if (sizeBytes > MAX_COLLECTED_BYTES) {
+    const offset = inodeOffset(filesystem, inodeNumber);
+    const expected = `${MAX_COLLECTED_BYTES} at most`;
+    throw corrupt(`directory ${inodeNumber}`, offset, `${sizeBytes} bytes`, expected);
   }
-  const { blockBytes } = filesystem.superblock;
   const entries: DirectoryEntry[] = [];
-  for (const extent of (await readFileBlocks(filesystem, raw)).extents) {
-    for (let index = 0; index < extent.blockCount; index += 1) {
-      if ((extent.fileBlock + index) * blockBytes >= sizeBytes || extent.unwritten) break;
-      const offset = (extent.fsBlock + index) * blockBytes;
-      entries.push(...decodeBlock(new Uint8Array(await filesystem.read(offset, blockBytes)), offset));
-    }
-  }
+  for await (const entry of directoryEntries(filesystem, inodeNumber, raw)) entries.push(entry);
   return entries;
 }

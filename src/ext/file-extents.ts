@@ -1,13 +1,12 @@
+import { blockMapExtents } from './block-map.js';
+import { treeExtents, type MapWalk } from './extent-tree.js';
 import { corrupt, type ExtFilesystem } from './filesystem.js';
-import type { RawInode } from './inode.js';
-import {
-  EXTENT_MAGIC,
-  EXTENT_MAX_INITIALISED_BLOCKS,
-  INODE_FLAG_EXTENTS,
-  extentHeader,
-  extentIndex,
-  extentLeaf,
-} from './layout.js';
+import { inodeChecksumSeed } from './inode-checksum.js';
+import { blocks512, fileTypeOf, storageOf } from './inode-facts.js';
+import { inodeOffset, type RawInode } from './inode.js';
+import { RO_COMPAT_BIGALLOC } from './file-layout.js';
+import { INODE_BLOCKS_UNIT_BYTES, INODE_FLAG_EXTENTS, inode as inodeLayout } from './layout.js';
+import { MappedBlocks } from './mapped-blocks.js';
 
 /** A run of file blocks on consecutive disk blocks. */
 export interface Extent {
@@ -27,106 +26,140 @@ export interface FileMap {
   readonly treeBlocks: readonly number[];
 }
 
-/** The kernel's own limit (EXT4_MAX_EXTENT_DEPTH). */
-const MAX_DEPTH = 5;
-
-interface Walk {
-  readonly filesystem: ExtFilesystem;
-  readonly extents: Extent[];
-  /** In the order in which they were met. */
-  readonly treeBlocks: Set<number>;
+export interface FileExtentsOptions {
+  /** Is told each block of the map itself: nodes of an extent tree, indirect blocks. */
+  readonly onTreeBlock?: (fsBlock: number) => void;
 }
 
-function addLeaf(walk: Walk, node: Uint8Array, at: number, nodeOffset: number): void {
-  const raw = extentLeaf.decode(node, at);
-  const unwritten = raw.ee_len > EXTENT_MAX_INITIALISED_BLOCKS;
-  const extent: Extent = {
-    fileBlock: raw.ee_block,
-    fsBlock: raw.ee_start_lo + raw.ee_start_hi * 2 ** 32,
-    blockCount: unwritten ? raw.ee_len - EXTENT_MAX_INITIALISED_BLOCKS : raw.ee_len,
-    unwritten,
-  };
-  const { superblock } = walk.filesystem;
-  const before = walk.extents.at(-1);
-  const firstAllowed = before === undefined ? 0 : before.fileBlock + before.blockCount;
-  const end = extent.fsBlock + extent.blockCount;
-  if (extent.blockCount === 0 || extent.fileBlock < firstAllowed || end > superblock.blockCount) {
-    const found = `${extent.blockCount} blocks at ${extent.fsBlock} for file block ${extent.fileBlock}`;
-    const expected = `file blocks from ${firstAllowed}, disk blocks below ${superblock.blockCount}`;
-    throw corrupt('an extent', nodeOffset + at, found, expected);
-  }
-  walk.extents.push(extent);
+const HAS_NO_BLOCKS = new Set(['character device', 'block device', 'fifo', 'socket']);
+
+function continues(before: Extent, extent: Extent): boolean {
+  return (
+    before.unwritten === extent.unwritten &&
+    before.fileBlock + before.blockCount === extent.fileBlock &&
+    before.fsBlock + before.blockCount === extent.fsBlock
+  );
 }
 
-async function walkNode(
-  walk: Walk,
-  node: Uint8Array,
-  depthExpected: number | undefined,
-  nodeOffset: number,
-): Promise<void> {
-  const header = extentHeader.decode(node);
-  const capacity = Math.floor((node.length - extentHeader.sizeBytes) / extentLeaf.sizeBytes);
-  const depthFits =
-    depthExpected === undefined ? header.eh_depth <= MAX_DEPTH : header.eh_depth === depthExpected;
-  if (header.eh_magic !== EXTENT_MAGIC || header.eh_entries > capacity || !depthFits) {
-    const found = `magic 0x${header.eh_magic.toString(16)}, ${header.eh_entries} entries, depth ${header.eh_depth}`;
-    const expected = `magic 0x${EXTENT_MAGIC.toString(16)}, at most ${capacity} entries, depth ${depthExpected ?? `0 to ${MAX_DEPTH}`}`;
-    throw corrupt('an extent tree node', nodeOffset, found, expected);
+/** Joins extents that continue each other, one behind the other. */
+async function* merged(extents: AsyncIterable<Extent>): AsyncGenerator<Extent> {
+  let last: Extent | undefined;
+  for await (const extent of extents) {
+    if (last === undefined) last = extent;
+    else if (continues(last, extent)) last = { ...last, blockCount: last.blockCount + extent.blockCount };
+    else {
+      yield last;
+      last = extent;
+    }
   }
-  for (let entry = 0; entry < header.eh_entries; entry += 1) {
-    const at = extentHeader.sizeBytes + entry * extentLeaf.sizeBytes;
-    if (header.eh_depth === 0) addLeaf(walk, node, at, nodeOffset);
-    else await walkChild(walk, node, at, header.eh_depth - 1, nodeOffset);
-  }
+  if (last !== undefined) yield last;
 }
 
-async function walkChild(
-  walk: Walk,
-  node: Uint8Array,
-  at: number,
-  depth: number,
-  nodeOffset: number,
-): Promise<void> {
-  const raw = extentIndex.decode(node, at);
-  const child = raw.ei_leaf_lo + raw.ei_leaf_hi * 2 ** 32;
-  const { superblock, read } = walk.filesystem;
-  if (child >= superblock.blockCount || walk.treeBlocks.has(child)) {
-    const found = `tree block ${child}${walk.treeBlocks.has(child) ? ' for the second time' : ''}`;
-    const expected = `a block below ${superblock.blockCount} that is met once`;
-    throw corrupt('an extent index', nodeOffset + at, found, expected);
-  }
-  walk.treeBlocks.add(child);
-  const offset = child * superblock.blockBytes;
-  await walkNode(walk, new Uint8Array(await read(offset, superblock.blockBytes)), depth, offset);
+/** A walk through the map of one file. @param inodeNumber undefined: checksums of tree blocks are not verified */
+function mapWalk(
+  filesystem: ExtFilesystem,
+  inodeNumber: number | undefined,
+  raw: RawInode,
+  onTreeBlock: (fsBlock: number) => void = () => undefined,
+): MapWalk {
+  const { superblock } = filesystem;
+  const checksumSeed =
+    inodeNumber === undefined ? undefined : inodeChecksumSeed(superblock, inodeNumber, raw.i_generation);
+  const rootOffset =
+    inodeNumber === undefined ? 0 : inodeOffset(filesystem, inodeNumber) + inodeLayout.rows.i_block[0];
+  return { filesystem, mapped: new MappedBlocks(filesystem), checksumSeed, rootOffset, onTreeBlock };
 }
 
 /**
- * All extents of a file, by walking its extent tree (ext4 documentation, "Extent Tree").
- * Bounded by the image: no block of a tree is read twice.
+ * Where the content of a file or folder lies, whichever way its inode has it, in file order and merged. Nothing for
+ * content in the inode itself, and for devices, fifos and sockets. Memory does not grow with the file.
  *
+ * Reports `extent-block-checksum`, `extent-node-capacity`, `file-over-superblock`, and at the end the warning
+ * `inode-block-count` when `i_blocks` disagrees.
+ *
+ * @throws PatchVdiError `image` for a damaged map
+ */
+export async function* fileExtents(
+  filesystem: ExtFilesystem,
+  inodeNumber: number,
+  raw: RawInode,
+  { onTreeBlock }: FileExtentsOptions = {},
+): AsyncGenerator<Extent> {
+  const storage = storageOf(filesystem.superblock, raw);
+  if (HAS_NO_BLOCKS.has(fileTypeOf(raw)) || storage === 'inline' || storage === 'fast symlink') return;
+  const walk = mapWalk(filesystem, inodeNumber, raw, onTreeBlock);
+  yield* merged(storage === 'extents' ? treeExtents(walk, raw) : blockMapExtents(walk, raw));
+  if (storage === 'extents') reportBlockCount(filesystem, inodeNumber, raw, walk.mapped.total);
+}
+
+/** With extents all blocks of a file are met; of clusters (`bigalloc`) the count says too little. */
+function reportBlockCount(
+  { superblock, report }: ExtFilesystem,
+  inodeNumber: number,
+  raw: RawInode,
+  mappedBlocks: number,
+): void {
+  if ((superblock.features.roCompat & RO_COMPAT_BIGALLOC) !== 0) return;
+  const attributeBlocks = raw.i_file_acl_lo === 0 && raw.l_i_file_acl_high === 0 ? 0 : 1;
+  const expected = (mappedBlocks + attributeBlocks) * (superblock.blockBytes / INODE_BLOCKS_UNIT_BYTES);
+  const found = blocks512(superblock, raw);
+  if (found === expected) return;
+  report({
+    code: 'inode-block-count',
+    severity: 'warning',
+    structure: `inode ${inodeNumber}`,
+    space: 'disk',
+    offset: undefined,
+    found: `i_blocks ${found}`,
+    expected: `${expected}, in units of ${INODE_BLOCKS_UNIT_BYTES} bytes`,
+  });
+}
+
+/** All that a walk finds, in memory; for files that we made. */
+async function collectMap(extents: AsyncIterable<Extent>, treeBlocks: readonly number[]): Promise<FileMap> {
+  const all: Extent[] = [];
+  for await (const extent of extents) all.push(extent);
+  return { extents: all, treeBlocks };
+}
+
+/**
+ * All extents of a file with an extent tree, entry by entry as they stand in it.
+ *
+ * @param inodeNumber without it the checksums of the tree's blocks are not verified
  * @throws PatchVdiError `image` for a file without extents, or a damaged tree
  */
-export async function readFileMap(filesystem: ExtFilesystem, raw: RawInode): Promise<FileMap> {
+export async function readFileMap(
+  filesystem: ExtFilesystem,
+  raw: RawInode,
+  inodeNumber?: number,
+): Promise<FileMap> {
   if ((raw.i_flags & INODE_FLAG_EXTENTS) === 0) {
     throw corrupt('the inode', 0, `i_flags 0x${raw.i_flags.toString(16)}`, 'a file with extents (0x80000)');
   }
-  const walk: Walk = { filesystem, extents: [], treeBlocks: new Set() };
-  await walkNode(walk, raw.i_block, undefined, 0);
-  return { extents: walk.extents, treeBlocks: [...walk.treeBlocks] };
+  const treeBlocks: number[] = [];
+  const walk = mapWalk(filesystem, inodeNumber, raw, (block) => treeBlocks.push(block));
+  return await collectMap(treeExtents(walk, raw), treeBlocks);
+}
+
+/**
+ * All blocks of a file without extents, as runs that are merged, and its indirect blocks.
+ *
+ * @throws PatchVdiError `image` for a damaged map
+ */
+export async function readBlockMap(filesystem: ExtFilesystem, raw: RawInode): Promise<FileMap> {
+  const treeBlocks: number[] = [];
+  const walk = mapWalk(filesystem, undefined, raw, (block) => treeBlocks.push(block));
+  return await collectMap(merged(blockMapExtents(walk, raw)), treeBlocks);
 }
 
 /** Joins extents that continue each other both in the file and on disk, and are of the same kind. */
 export function mergeExtents(extents: readonly Extent[]): Extent[] {
-  const merged: Extent[] = [];
+  const all: Extent[] = [];
   for (const extent of extents) {
-    const last = merged.at(-1);
-    const continues =
-      last !== undefined &&
-      last.unwritten === extent.unwritten &&
-      last.fileBlock + last.blockCount === extent.fileBlock &&
-      last.fsBlock + last.blockCount === extent.fsBlock;
-    if (continues) merged[merged.length - 1] = { ...last, blockCount: last.blockCount + extent.blockCount };
-    else merged.push(extent);
+    const last = all.at(-1);
+    if (last !== undefined && continues(last, extent)) {
+      all[all.length - 1] = { ...last, blockCount: last.blockCount + extent.blockCount };
+    } else all.push(extent);
   }
-  return merged;
+  return all;
 }

@@ -5,6 +5,7 @@ import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { readFileBlocks } from '../../src/ext/file-blocks.js';
 import type { ExtFilesystem } from '../../src/ext/filesystem.js';
 import { readInode, type RawInode } from '../../src/ext/inode.js';
+import { MODE_TYPE_REGULAR } from '../../src/ext/layout.js';
 import { KIB, MIB } from '../../src/units.js';
 import { change, listBlocks } from '../oracles/debugfs.js';
 import { requireTool } from '../oracles/require-tool.js';
@@ -99,7 +100,11 @@ async function mapOf(
     const block = blocks[offset / (4 * KIB)];
     return block === undefined ? filesystem.read(offset, length) : numbers(4 * KIB, block);
   };
-  return await readFileBlocks({ ...filesystem, read }, { ...inode, i_block: numbers(60, pointers) });
+  const endless = { i_mode: MODE_TYPE_REGULAR, i_size_lo: 0xfffff000, i_size_high: 0x3ff };
+  return await readFileBlocks(
+    { ...filesystem, read },
+    { ...inode, ...endless, i_block: numbers(60, pointers) },
+  );
 }
 
 describe('damaged maps are one error of kind image', () => {
@@ -128,7 +133,7 @@ describe('damaged maps are one error of kind image', () => {
     const root = Object.fromEntries(leaves.map((block, at) => [at, block]));
     await expect(mapOf({ 13: 3000 }, { ...blocks, 3000: root })).rejects.toMatchObject({
       kind: 'image',
-      context: { found: 'more than 4096 blocks' },
+      context: { found: 'a file of more than 4096 blocks' },
     });
   });
 

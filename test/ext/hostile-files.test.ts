@@ -18,7 +18,7 @@ import { KIB, MIB } from '../../src/units.js';
 import { requireTool } from '../oracles/require-tool.js';
 import { formatSample } from '../oracles/sample-image.js';
 import { temporaryFolder } from '../oracles/temporary-folder.js';
-import { openImage } from './images.js';
+import { WITHOUT_CHECKSUMS, openImage } from './images.js';
 
 vi.setConfig({ testTimeout: 30_000 });
 
@@ -35,7 +35,7 @@ beforeEach((context) => requireTool(context, 'mke2fs'));
 
 /** The sample image, with some blocks replaced in memory. */
 async function openWith(blocks: ReadonlyMap<number, Uint8Array>): Promise<ExtFilesystem> {
-  const image = formatSample(join(temporaryFolder(), 'sample.raw'), 16 * MIB);
+  const image = formatSample(join(temporaryFolder(), 'sample.raw'), 16 * MIB, '-O', WITHOUT_CHECKSUMS);
   const filesystem = await openImage(image);
   const read = async (offset: number, length: number): Promise<Uint8Array> => {
     const block = blocks.get(offset / BLOCK_BYTES);
@@ -129,6 +129,35 @@ describe('an extent tree', () => {
     });
   });
 
+  test.for([
+    ['without entries', { eh_depth: 1, eh_entries: 0 }, [], 0],
+    ['with a child before its own place', { eh_depth: 1 }, [index(7, NODE_BLOCK)], 3],
+    ['with a child behind its own place', { eh_depth: 1 }, [index(0, NODE_BLOCK), index(3, 9)], 3],
+    ['with children in the wrong order', { eh_depth: 1 }, [index(7, NODE_BLOCK), index(7, 9)], 7],
+  ] as const)('%s is refused', async ([, header, entries, firstBlock]) => {
+    const child = node(BLOCK_BYTES, {}, [leaf(firstBlock, 1, 100)]);
+    const attempt = mapOf(header, entries, new Map([[NODE_BLOCK, child]]));
+    await expect(attempt).rejects.toMatchObject({
+      kind: 'image',
+      message: expect.stringMatching(/^an extent.* is damaged$/) as unknown,
+    });
+  });
+
+  test('with an extent that ends behind the last file block is refused', async () => {
+    await expect(mapOf({}, [leaf(0xffffffff, 2, 100)])).rejects.toMatchObject({
+      kind: 'image',
+      context: { found: '2 blocks at 100 for file block 4294967295' },
+    });
+  });
+
+  test('that maps more blocks than the file system has is refused', async () => {
+    const entries = [0, 1, 2].map((turn) => leaf(turn * 2000, 2000, 1000));
+    await expect(mapOf({}, entries)).rejects.toMatchObject({
+      kind: 'image',
+      context: { found: 'a file of more than 4096 blocks' },
+    });
+  });
+
   test('whose child lies past the end is refused', async () => {
     await expect(mapOf({ eh_depth: 1 }, [index(0, IMAGE_BLOCKS)])).rejects.toMatchObject({
       kind: 'image',
@@ -142,8 +171,8 @@ describe('an extent tree', () => {
     const attempt = mapOf({ eh_depth: 2 }, [index(0, NODE_BLOCK)], new Map([[NODE_BLOCK, circle]]));
     await expect(attempt).rejects.toMatchObject({
       kind: 'image',
-      message: 'an extent index is damaged',
-      context: { found: `tree block ${NODE_BLOCK} for the second time` },
+      message: 'an extent tree node is damaged',
+      context: { found: 'magic 0xf30a, 1 entries, depth 1', offset: NODE_BLOCK * BLOCK_BYTES },
     });
   });
 
@@ -160,7 +189,8 @@ describe('an extent tree', () => {
     ]);
     await expect(mapOf({ eh_depth: 2 }, [index(0, NODE_BLOCK + 1)], blocks)).rejects.toMatchObject({
       kind: 'image',
-      context: { found: expect.stringContaining('second time') as unknown },
+      message: 'an extent index is damaged',
+      context: { found: 'file blocks 0 to 0' },
     });
   });
 
@@ -201,8 +231,9 @@ async function listingOf(entries: readonly Entry[], size: Record<string, number>
   });
   const { inodeTableBlock } = filesystem.groups[0] ?? { inodeTableBlock: 0 };
   const inodeOffset = inodeTableBlock * BLOCK_BYTES + (ROOT_INODE_NUMBER - 1) * 256;
+  const padded = Buffer.concat([raw, Buffer.alloc(256 - raw.length)]);
   const read = async (offset: number, length: number): Promise<Uint8Array> =>
-    offset === inodeOffset ? raw : filesystem.read(offset, length);
+    offset === inodeOffset ? padded : filesystem.read(offset, length);
   return readDirectory({ ...filesystem, read }, ROOT_INODE_NUMBER);
 }
 
@@ -211,7 +242,9 @@ describe('a folder', () => {
 
   test('that is right is read', async () => {
     const entries = await listingOf([{ inode: 12, rec_len: 12, name_len: 3 }, rest(12)]);
-    expect(entries).toEqual([{ inodeNumber: 12, name: 'aaa', fileType: 1 }]);
+    expect(entries).toEqual([
+      { inodeNumber: 12, name: 'aaa', nameBytes: new Uint8Array(3).fill(0x61), fileType: 1 },
+    ]);
   });
 
   test.for([
@@ -225,7 +258,7 @@ describe('a folder', () => {
   ] as const)('with an entry %s is refused', async ([, entry, found]) => {
     await expect(listingOf([entry])).rejects.toMatchObject({
       kind: 'image',
-      message: 'a directory entry is damaged',
+      message: `directory ${ROOT_INODE_NUMBER} is not as it should be`,
       context: { found, offset: NODE_BLOCK * BLOCK_BYTES },
     });
   });
@@ -239,7 +272,7 @@ describe('a folder', () => {
   });
 
   test('of terabytes is refused before it is read', async () => {
-    await expect(listingOf([rest(0)], { i_size_high: 256 })).rejects.toMatchObject({
+    await expect(listingOf([rest(0)], { i_size_lo: 0xfffff000 })).rejects.toMatchObject({
       kind: 'image',
       message: `directory ${ROOT_INODE_NUMBER} is damaged`,
       context: { expected: `${16 * MIB} at most` },

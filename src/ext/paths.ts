@@ -1,0 +1,86 @@
+import { PatchVdiError } from '../errors.js';
+import { KIB } from '../units.js';
+import { directoryEntries, type DirectoryEntry } from './directory.js';
+import { readFile } from './file-pieces.js';
+import type { ExtFilesystem } from './filesystem.js';
+import { fileTypeOf } from './inode-facts.js';
+import { inodeOffset, readInode, reportDeleted, type RawInode } from './inode.js';
+import { INODE_FLAG_ENCRYPT } from './file-layout.js';
+import { ROOT_INODE_NUMBER } from './layout.js';
+import { printableBytes } from './printable-bytes.js';
+
+/** PATH_MAX of Linux. */
+const MAX_TARGET_BYTES = 4 * KIB;
+
+/** @throws PatchVdiError `usage` for a path that is not one from the root downwards */
+function partsOf(path: string): string[] {
+  const relative = path.startsWith('/') ? path.slice(1) : path;
+  if (relative === '') return [];
+  const parts = relative.split('/');
+  const odd = parts.find((part) => part === '' || part === '.' || part === '..' || part.includes('\0'));
+  if (odd === undefined) return parts;
+  throw new PatchVdiError('usage', 'this is not a path within an image', {
+    context: {
+      operation: 'look up a path',
+      found: odd === '' ? 'an empty name' : `the name ${printableBytes(Buffer.from(odd))}`,
+      expected: 'names from the root downwards, with one slash between them',
+    },
+  });
+}
+
+/** @throws PatchVdiError `image`, always */
+async function refuseLink(filesystem: ExtFilesystem, inodeNumber: number, raw: RawInode): Promise<never> {
+  const encrypted = (raw.i_flags & INODE_FLAG_ENCRYPT) !== 0;
+  const target = encrypted
+    ? undefined
+    : await readFile(filesystem, inodeNumber, raw, { maxBytes: MAX_TARGET_BYTES });
+  throw new PatchVdiError('image', 'the path leads over a symbolic link, which is not followed', {
+    context: {
+      operation: 'look up a path',
+      offset: inodeOffset(filesystem, inodeNumber),
+      found: target === undefined ? 'an encrypted link' : `a link to ${printableBytes(target)}`,
+      expected: 'a file or folder',
+    },
+    hint: 'give the path that the link points to',
+  });
+}
+
+async function findEntry(
+  filesystem: ExtFilesystem,
+  folder: number,
+  raw: RawInode,
+  name: Uint8Array,
+): Promise<DirectoryEntry | undefined> {
+  for await (const entry of directoryEntries(filesystem, folder, raw)) {
+    if (Buffer.from(entry.nameBytes).equals(name)) return entry;
+  }
+  return undefined;
+}
+
+/**
+ * The inode of a path from the root, by the exact bytes of its names (also in folders with `casefold`). An empty path, or
+ * `/`, is the root.
+ *
+ * Reports `deleted-inode` (a warning), and what `directoryEntries` and `readInode` report.
+ *
+ * @param path in UTF-8, with `/` between the names, with or without one in front
+ * @returns undefined when there is no such name, or a name within the path is no folder
+ * @throws PatchVdiError `usage` for `.`, `..` and empty names; `image` for a symbolic link, which says where it points,
+ *   and for what cannot be read
+ */
+export async function lookUp(filesystem: ExtFilesystem, path: string): Promise<number | undefined> {
+  let inodeNumber = ROOT_INODE_NUMBER;
+  const parts = partsOf(path);
+  let raw = await readInode(filesystem, inodeNumber);
+  for (const part of parts) {
+    if (fileTypeOf(raw) !== 'directory') return undefined;
+    const entry = await findEntry(filesystem, inodeNumber, raw, Buffer.from(part));
+    if (entry === undefined) return undefined;
+    ({ inodeNumber } = entry);
+    raw = await readInode(filesystem, inodeNumber);
+    reportDeleted(filesystem, inodeNumber, raw);
+    if (fileTypeOf(raw) === 'symlink') await refuseLink(filesystem, inodeNumber, raw);
+  }
+  return inodeNumber;
+}
+export { walk, type WalkOptions, type WalkedEntry } from './walk.js';

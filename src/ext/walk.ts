@@ -1,0 +1,138 @@
+import { isPatchVdiError } from '../errors.js';
+import { directoryEntries, type DirectoryEntry } from './directory.js';
+import type { ExtFilesystem } from './filesystem.js';
+import { describeInode, type InodeFacts } from './inode-facts.js';
+import { inodeOffset, readInode, reportDeleted } from './inode.js';
+import { INODE_FLAG_ENCRYPT } from './file-layout.js';
+import { ROOT_INODE_NUMBER } from './layout.js';
+
+/** A file or folder of a listing. */
+export interface WalkedEntry {
+  /** From the root, without a slash in front; the names as UTF-8, unescaped. */
+  readonly path: string;
+  readonly entry: DirectoryEntry;
+  readonly facts: InodeFacts;
+}
+
+export interface WalkOptions {
+  /** The listing ends with the warning `listing-cut` after so many. */
+  readonly maxEntries?: number;
+  /** Of the deepest entries that are told, 1 for those in the root; folders there are not entered (`listing-depth`). */
+  readonly maxDepth?: number;
+}
+
+const DEFAULT_MAX_ENTRIES = 100_000;
+const DEFAULT_MAX_DEPTH = 64;
+
+interface OpenFolder {
+  readonly inodeNumber: number;
+  /** With a slash at its end; empty for the root. */
+  readonly prefix: string;
+  readonly entries: AsyncGenerator<DirectoryEntry>;
+}
+
+/** Runs a step; what cannot be read is reported under that code, and the listing goes on without it. */
+async function readPast<T>(
+  filesystem: ExtFilesystem,
+  code: string,
+  structure: string,
+  step: () => Promise<T>,
+): Promise<T | undefined> {
+  try {
+    return await step();
+  } catch (error) {
+    if (!isPatchVdiError(error) || error.kind !== 'image') throw error;
+    const { offset, found = error.message, expected = 'something that can be read' } = error.context;
+    filesystem.report({ code, severity: 'error', structure, space: 'disk', offset, found, expected });
+    return undefined;
+  }
+}
+
+/** Whether a folder is to be entered; reports why not. */
+function mayEnter(
+  { report }: ExtFilesystem,
+  facts: InodeFacts,
+  offset: number,
+  met: Set<number>,
+  depth: number,
+  maxDepth: number,
+): boolean {
+  const { inodeNumber } = facts;
+  const tell = (code: string, severity: 'error' | 'warning', found: string, expected: string): false => {
+    const structure = `directory ${inodeNumber}`;
+    report({ code, severity, structure, space: 'disk', offset, found, expected });
+    return false;
+  };
+  if (met.has(inodeNumber)) {
+    return tell('directory-cycle', 'error', 'a folder with two names', 'one name for each folder');
+  }
+  met.add(inodeNumber);
+  if ((facts.flags & INODE_FLAG_ENCRYPT) !== 0) {
+    return tell('directory-encrypted', 'warning', 'an encrypted folder', 'one that can be read');
+  }
+  if (depth >= maxDepth) {
+    return tell('listing-depth', 'warning', `a folder at depth ${depth}`, `depths below ${maxDepth}`);
+  }
+  return true;
+}
+
+/**
+ * Everything below the root, folder by folder, without `.` and `..`. What cannot be read is reported and passed over.
+ * In memory is one block of each folder on the way, and a number for each folder that was met.
+ *
+ * Reports `directory-cycle` for a folder that is met again, which is not entered; `directory-unreadable` and
+ * `inode-unreadable`; the warnings `directory-encrypted`, `deleted-inode`, `listing-cut` and `listing-depth`; and what
+ * `directoryEntries` and `readInode` report.
+ */
+export async function* walk(
+  filesystem: ExtFilesystem,
+  { maxEntries = DEFAULT_MAX_ENTRIES, maxDepth = DEFAULT_MAX_DEPTH }: WalkOptions = {},
+): AsyncGenerator<WalkedEntry> {
+  const met = new Set([ROOT_INODE_NUMBER]);
+  const open = (inodeNumber: number, prefix: string, entries: AsyncGenerator<DirectoryEntry>): OpenFolder => {
+    return { inodeNumber, prefix, entries };
+  };
+  const path = [open(ROOT_INODE_NUMBER, '', directoryEntries(filesystem, ROOT_INODE_NUMBER))];
+  let count = 0;
+  for (let folder = path.at(-1); folder !== undefined; folder = path.at(-1)) {
+    const { entries, prefix } = folder;
+    const structure = `directory ${folder.inodeNumber}`;
+    const step = await readPast(filesystem, 'directory-unreadable', structure, () => entries.next());
+    if (step === undefined || step.done === true) {
+      path.pop();
+      continue;
+    }
+    const entry = step.value;
+    const { inodeNumber, name } = entry;
+    if (name === '.' || name === '..') continue;
+    if (count === maxEntries) {
+      reportCut(filesystem, maxEntries);
+      return;
+    }
+    count += 1;
+    const inode = `inode ${inodeNumber}`;
+    const raw = await readPast(filesystem, 'inode-unreadable', inode, () =>
+      readInode(filesystem, inodeNumber),
+    );
+    if (raw === undefined) continue;
+    reportDeleted(filesystem, inodeNumber, raw);
+    const facts = describeInode(filesystem, inodeNumber, raw);
+    yield { path: `${prefix}${name}`, entry, facts };
+    if (facts.type !== 'directory') continue;
+    const offset = inodeOffset(filesystem, inodeNumber);
+    if (!mayEnter(filesystem, facts, offset, met, path.length, maxDepth)) continue;
+    path.push(open(inodeNumber, `${prefix}${name}/`, directoryEntries(filesystem, inodeNumber, raw)));
+  }
+}
+
+function reportCut({ report }: ExtFilesystem, maxEntries: number): void {
+  report({
+    code: 'listing-cut',
+    severity: 'warning',
+    structure: 'listing',
+    space: 'disk',
+    offset: undefined,
+    found: `more than ${maxEntries} files`,
+    expected: `at most ${maxEntries}`,
+  });
+}
