@@ -27,15 +27,20 @@ export { describePlan, planRows, planTotals, type PlanRow } from './plan/describ
 export type { ByteReader } from './bytes.js';
 export type { Extent } from './ext/file-extents.js';
 export type { FilePiece } from './ext/file-pieces.js';
-export type { InodeFacts } from './ext/inode.js';
-export type { WalkEntry } from './ext/paths.js';
+export type { InodeFacts } from './ext/inode-facts.js';
+export type { WalkedEntry } from './ext/paths.js';
 export type { Superblock } from './ext/superblock.js';
 export type { Finding } from './findings.js';
 export { compareImages, type CompareOptions, type Comparison, type Difference } from './inspect/compare.js';
 export { mapDisk, type DiskMap, type MapCell, type MapKind } from './inspect/disk-map.js';
 export { drawSvg, type SvgWords } from './inspect/draw-svg.js';
 export { drawText, type Paint } from './inspect/draw-text.js';
-export { extractFile, type ExtractOptions, type ExtractOutput, type ExtractResult } from './inspect/extract.js';
+export {
+  extractFile,
+  type ExtractOptions,
+  type ExtractOutput,
+  type ExtractResult,
+} from './inspect/extract.js';
 export type { FilesystemReport } from './inspect/filesystem-report.js';
 export type { ImageFile } from './inspect/image-file.js';
 export type { ImageFilesystem } from './inspect/image-filesystem.js';

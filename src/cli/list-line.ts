@@ -1,10 +1,10 @@
-import type { WalkEntry } from '../ext/paths.js';
+import type { WalkedEntry } from '../ext/paths.js';
 import { listMode } from '../inspect/mode-text.js';
 import { isoSeconds } from '../inspect/uuid-text.js';
 import { visible } from './text.js';
 
 /** One file as `ls -l` shows it, with the time in UTC. */
-export function listLine({ path, facts }: WalkEntry): string {
+export function listLine({ path, facts }: WalkedEntry): string {
   const owner = `${facts.uid}:${facts.gid}`;
   const time = (isoSeconds(facts.mtime.seconds) ?? '').replace('T', ' ').replace(/Z$/, '');
   return `${listMode(facts.type, facts.mode)} ${owner.padEnd(9)} ${String(facts.sizeBytes).padStart(12)} ${time} ${visible(path)}`;

@@ -1,4 +1,4 @@
-import type { WalkEntry } from '../ext/paths.js';
+import type { WalkedEntry } from '../ext/paths.js';
 import type { FileChunk, ImageFile } from './image-file.js';
 import type { ImageFilesystem } from './image-filesystem.js';
 import type { Image } from './open-image.js';
@@ -111,13 +111,13 @@ async function compareFiles(path: string, a: ImageFile, b: ImageFile, into: Diff
   return false;
 }
 
-async function listing(filesystem: ImageFilesystem): Promise<Map<string, WalkEntry>> {
-  const entries = new Map<string, WalkEntry>();
+async function listing(filesystem: ImageFilesystem): Promise<Map<string, WalkedEntry>> {
+  const entries = new Map<string, WalkedEntry>();
   for await (const entry of filesystem.list()) entries.set(entry.path, entry);
   return entries;
 }
 
-function compareEntries(path: string, a: WalkEntry, b: WalkEntry, into: Differences): void {
+function compareEntries(path: string, a: WalkedEntry, b: WalkedEntry, into: Differences): void {
   const [x, y] = [a.facts, b.facts];
   into.check('content', `${path}, type`, x.type, y.type);
   into.check('content', `${path}, mode`, octalMode(x.mode), octalMode(y.mode));

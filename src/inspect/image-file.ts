@@ -1,7 +1,8 @@
 import type { ExtFilesystem } from '../ext/filesystem.js';
 import { fileExtents, type Extent } from '../ext/file-extents.js';
 import { filePieces, type FilePiece } from '../ext/file-pieces.js';
-import type { InodeFacts, RawInode } from '../ext/inode.js';
+import type { InodeFacts } from '../ext/inode-facts.js';
+import type { RawInode } from '../ext/inode.js';
 import { MIB } from '../units.js';
 import type { Image } from './open-image.js';
 

@@ -1,7 +1,8 @@
 import { PatchVdiError } from '../errors.js';
 import type { ExtFilesystem } from '../ext/filesystem.js';
-import { describeInode, readInode } from '../ext/inode.js';
-import { lookUp, walk, type WalkEntry } from '../ext/paths.js';
+import { describeInode } from '../ext/inode-facts.js';
+import { readInode } from '../ext/inode.js';
+import { lookUp, walk, type WalkedEntry } from '../ext/paths.js';
 import type { Superblock } from '../ext/superblock.js';
 import { ImageFile } from './image-file.js';
 import type { Image } from './open-image.js';
@@ -51,7 +52,7 @@ export class ImageFilesystem {
   }
 
   /** Everything below the root folder, folder by folder; at most 100,000 entries, 64 folders deep. */
-  list(): AsyncGenerator<WalkEntry> {
+  list(): AsyncGenerator<WalkedEntry> {
     return walk(this.ext, { maxEntries: MAX_LISTED, maxDepth: MAX_DEPTH });
   }
 }

@@ -1,4 +1,4 @@
-import type { InodeFacts } from '../ext/inode.js';
+import type { InodeFacts } from '../ext/inode-facts.js';
 
 /** Permission bits as chmod takes them: `0755`. */
 export function octalMode(mode: number): string {

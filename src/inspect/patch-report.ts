@@ -1,5 +1,6 @@
 import type { Extent } from '../ext/file-extents.js';
-import { describeInode, readInode, type InodeFacts } from '../ext/inode.js';
+import { describeInode, type InodeFacts } from '../ext/inode-facts.js';
+import { readInode } from '../ext/inode.js';
 import { lookUp } from '../ext/paths.js';
 import type { Finding } from '../findings.js';
 import { octalMode } from './mode-text.js';

@@ -18,7 +18,11 @@ const MAKERS: readonly (readonly [name: string, tools: readonly string[], make: 
   ['a qcow2 image', ['qemu-img'], (path) => run('qemu-img', 'create', '-q', '-f', 'qcow2', path, '64M')],
   ['a VHDX image', ['qemu-img'], (path) => run('qemu-img', 'create', '-q', '-f', 'vhdx', path, '64M')],
   ['a VMDK image', ['qemu-img'], (path) => run('qemu-img', 'create', '-q', '-f', 'vmdk', path, '64M')],
-  ['a VirtualBox VDI image', ['qemu-img'], (path) => run('qemu-img', 'create', '-q', '-f', 'vdi', path, '64M')],
+  [
+    'a VirtualBox VDI image',
+    ['qemu-img'],
+    (path) => run('qemu-img', 'create', '-q', '-f', 'vdi', path, '64M'),
+  ],
   [
     'a gzip file',
     ['gzip'],

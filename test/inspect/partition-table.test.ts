@@ -80,5 +80,7 @@ test('few words, however many partitions there are', () => {
   expect(describePartitionTable({ scheme: 'GPT', partitions })).toBe(
     'a GPT partition table: 1 at 1048576 (1 MiB), 2 at 2097152 (1 MiB), 3 at 3145728 (1 MiB), 4 at 4194304 (1 MiB), and 124 more',
   );
-  expect(describePartitionTable({ scheme: 'MBR', partitions: [] })).toBe('an MBR partition table: no partition');
+  expect(describePartitionTable({ scheme: 'MBR', partitions: [] })).toBe(
+    'an MBR partition table: no partition',
+  );
 });

@@ -193,7 +193,9 @@ describe('a server with ranges', () => {
     const basic = `Basic ${Buffer.from('user:p@ssword').toString('base64')}`;
     expect(seen.map(({ headers }) => headers.authorization)).toEqual([basic, basic]);
     expect(reader.name).toBe(`${origin}/`);
-    await expect(bytesAt(reader, content.length, 1)).rejects.toMatchObject({ context: { path: `${origin}/` } });
+    await expect(bytesAt(reader, content.length, 1)).rejects.toMatchObject({
+      context: { path: `${origin}/` },
+    });
   });
 });
 
