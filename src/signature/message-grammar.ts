@@ -31,6 +31,8 @@ export interface GrammarOptions {
   readonly clearTextLimitBytes: number;
   /** Absent within a compressed packet, where a second one is refused. */
   readonly compressed?: CompressedBody;
+  /** Is shown the body of each One-Pass packet before it is judged; it may have any length. */
+  readonly onOnePass?: (body: Uint8Array) => void;
 }
 
 type Due = 'message' | 'one-pass' | 'literal' | 'signature' | 'nothing';
@@ -136,6 +138,7 @@ export class MessageGrammar implements PacketHandler {
     const { tag = 0, offset = 0 } = this.#packet ?? {};
     if (tag === TAG.onePassSignature) {
       this.#signaturesDue += 1;
+      this.#options.onOnePass?.(this.#small);
       const last = checkOnePassPacket(this.#small, offset, this.#complain);
       this.#due = last ? 'literal' : 'one-pass';
       if (this.#signaturesDue > MAXIMUM_SIGNATURES) {

@@ -3,6 +3,8 @@ import type { Complain } from './complaint.js';
 /** RFC 4880 §5.4: version, signature type, hash, public-key algorithm, key id (8), "last" flag. */
 export const ONE_PASS_PACKET_BYTES = 13;
 
+const KEY_ID_BYTES = 8;
+
 /** Signature types, RFC 4880 §5.2.1. */
 const SIGNATURE_TYPE_NAMES: Readonly<Record<number, string>> = {
   0x00: 'binary document (0x00)',
@@ -57,4 +59,22 @@ export function checkOnePassPacket(body: Uint8Array, offset: number, complain: C
     });
   }
   return last === 1;
+}
+
+/** What a One-Pass Signature packet announces. Nothing has checked it. */
+export interface OnePassClaim {
+  /** 16 upper-case hex digits; all zeros for a signer that does not say who it is. */
+  readonly keyId: string;
+  /** RFC 4880 §9.1. */
+  readonly publicKeyAlgorithm: number;
+  /** RFC 4880 §9.4. */
+  readonly hashAlgorithm: number;
+}
+
+/** Reads the claim of a version 3 packet; undefined when the body is not one. RFC 4880 §5.4. */
+export function onePassClaim(body: Uint8Array): OnePassClaim | undefined {
+  const [version, , hashAlgorithm = 0, publicKeyAlgorithm = 0, ...rest] = body;
+  if (version !== 3 || body.length !== ONE_PASS_PACKET_BYTES) return undefined;
+  const keyId = Buffer.from(rest.slice(0, KEY_ID_BYTES)).toString('hex').toUpperCase();
+  return { keyId, publicKeyAlgorithm, hashAlgorithm };
 }

@@ -54,3 +54,22 @@ export function validatePolicy(policy: SignaturePolicy): void {
   }
   for (const signer of policy.signers ?? []) normalFingerprint(signer);
 }
+
+/**
+ * Whether a clear text can be asked for.
+ *
+ * @param path where it shall go, undefined when nobody wants it
+ * @throws PatchVdiError `usage`
+ */
+export function validateClearText(policy: SignaturePolicy, path: string | undefined): void {
+  if (path === undefined) return;
+  const refuse = (message: string, found: string, expected: string) =>
+    new PatchVdiError('usage', message, { context: { operation: 'write the clear text', found, expected } });
+  if (path === '') throw refuse('an empty path for the clear text', '""', 'the path of a new file');
+  if (policy.detachedSignature === undefined) return;
+  throw refuse(
+    'a detached signature has no clear text of its own',
+    'a detached signature',
+    'a signed message: with a detached signature the upload itself is what was signed',
+  );
+}

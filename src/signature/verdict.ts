@@ -2,6 +2,7 @@ import { PatchVdiError } from '../errors.js';
 import { parseStatus, type JudgementLine, type StatusLine, type ValidLine } from '../tools/gpgv.js';
 import { toolFailure, type ToolResult } from '../tools/run.js';
 import { complaintsAbout } from './complaint.js';
+import { isPlaintextLine, requirePlaintext } from './plaintext-status.js';
 import { normalFingerprint, type SignaturePolicy } from './policy.js';
 import { printable } from './printable.js';
 
@@ -74,13 +75,21 @@ interface SignatureReport {
  * | MD5                        | 2    | ERRSIG (code 5) |
  *
  * @param signaturesSeen how many signatures the container has: as many must be valid
+ * @param clearTextBytes when gpgv was to write the clear text: how long it is by our own count
  * @throws PatchVdiError `signature`; `tool` when gpgv was killed or failed without a word about signatures
  */
-export function judge(result: ToolResult, signaturesSeen: number, policy: SignaturePolicy): Verdict {
+export function judge(
+  result: ToolResult,
+  signaturesSeen: number,
+  policy: SignaturePolicy,
+  clearTextBytes?: number,
+): Verdict {
   const words = { ...result, stdout: printable(result.stdout), stderr: printable(result.stderr, 2000) };
   if (result.signal !== undefined) throw toolFailure('gpgv', 'check the signature', words);
   const lines = parseStatus(result.stdout);
-  for (const line of lines) refuseBadLine(line, policy);
+  for (const line of lines) {
+    if (clearTextBytes === undefined || !isPlaintextLine(line)) refuseBadLine(line, policy);
+  }
   if (result.exitCode !== 0) {
     if (lines.length === 0) throw toolFailure('gpgv', 'check the signature', words);
     throw complain('gpgv does not vouch for the signature', {
@@ -88,6 +97,7 @@ export function judge(result: ToolResult, signaturesSeen: number, policy: Signat
       expected: 'exit code 0',
     });
   }
+  if (clearTextBytes !== undefined) requirePlaintext(lines, clearTextBytes, complain);
   const signatures = collectReports(lines).map((report) => verifiedSignature(report, policy));
   if (signatures.length === 0 || signatures.length !== signaturesSeen) {
     throw complain('not every signature is valid', {

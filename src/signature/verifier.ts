@@ -1,13 +1,16 @@
 import { rm } from 'node:fs/promises';
 import { PatchVdiError } from '../errors.js';
-import { startGpgv } from '../tools/gpgv.js';
+import { clearTextFault, startGpgv } from '../tools/gpgv.js';
 import { makePrivateFolder } from '../tools/private-folder.js';
 import type { RunningTool, ToolResult } from '../tools/run.js';
 import type { ToolEnvironment } from '../tools/find.js';
+import { gpgvCannotWrite } from './clear-text-errors.js';
+import { ClearTextFile } from './clear-text-file.js';
 import { prepareDetachedSignature } from './detached-signature.js';
 import { prepareKeyrings } from './keyring.js';
 import { MessageCheck } from './message-check.js';
-import { validatePolicy, type SignaturePolicy } from './policy.js';
+import { validateClearText, validatePolicy, type SignaturePolicy } from './policy.js';
+import { printable } from './printable.js';
 import { countdown, Releases } from './releases.js';
 import { judge, type Verdict } from './verdict.js';
 
@@ -25,12 +28,19 @@ export interface UploadVerifier {
   /** Of a signed message, bytes of clear text so far; 0 with a detached signature. */
   readonly clearTextBytes: number;
   /**
-   * After the last chunk, once: waits until gpgv has exited.
+   * After the last chunk, once: waits until gpgv has exited. With `clearTextPath` the clear text is in that file once
+   * this has resolved, {@link clearTextBytes} long, and never otherwise.
    *
-   * @throws PatchVdiError `signature` when the upload must not be trusted, `tool` when gpgv failed, `interrupted`
+   * @throws PatchVdiError `signature` when the upload must not be trusted, `tool` when gpgv failed, `interrupted`;
+   *   with `clearTextPath` also `space`, `usage` when the name has come into use meanwhile, `sink`
    */
   finish(): Promise<Verdict>;
-  /** Stops everything and removes the private folder. Safe at any time, idempotent. */
+  /**
+   * Stops everything and removes the private folder, and the clear text unless `finish` has resolved. Safe at any
+   * time, idempotent.
+   *
+   * @throws PatchVdiError `sink` when something could not be removed
+   */
   dispose(): Promise<void>;
 }
 
@@ -38,6 +48,12 @@ export interface VerifierOptions {
   readonly environment: ToolEnvironment;
   /** A signed message whose clear text is larger is refused as soon as that shows, bytes. */
   readonly clearTextLimitBytes: number;
+  /**
+   * A name that is not in use, in a folder that exists: gpgv's clear text of the signed message (mode 0600) gets it
+   * when the verdict is good. Until then it grows in a private folder beside that name, and when anything goes wrong,
+   * nothing is left of it. Only for signed messages: with a detached signature the upload itself is what was signed.
+   */
+  readonly clearTextPath?: string | undefined;
   readonly abortSignal?: AbortSignal | undefined;
   /** How long gpgv may take after it has read everything; default one minute, it needs milliseconds. */
   readonly exitTimeoutMilliseconds?: number;
@@ -50,31 +66,40 @@ const EXIT_TIMEOUT_MILLISECONDS = 60_000;
  * gpgv in it. The caller must call `dispose` in the end; when this rejects, everything is cleaned up already.
  *
  * @throws PatchVdiError `usage` for a policy or file that cannot be used, `signature` for a file that is not a
- *   detached signature, `tool` when gpgv is missing, `interrupted` when aborted
+ *   detached signature, `tool` when gpgv is missing, `space` when there is no room for files, `interrupted` when
+ *   aborted
  */
 export async function startVerifier(
   policy: SignaturePolicy,
   options: VerifierOptions,
 ): Promise<UploadVerifier> {
   validatePolicy(policy);
+  validateClearText(policy, options.clearTextPath);
   if (options.abortSignal?.aborted === true) throw stopped(options.abortSignal.reason);
   const folder = await makePrivateFolder(options.environment, 'gpgv');
+  let clearText: ClearTextFile | undefined;
   try {
     const keyringPaths = await prepareKeyrings(policy.keyrings, folder);
     const detached =
       policy.detachedSignature === undefined
         ? undefined
         : await prepareDetachedSignature(policy.detachedSignature, folder);
+    if (options.clearTextPath !== undefined) clearText = await ClearTextFile.create(options.clearTextPath);
     const gpgv = await startGpgv({
       environment: options.environment,
       homeFolder: folder,
       keyringPaths,
       detachedSignaturePath: detached?.path,
+      clearTextPath: clearText?.workPath,
       abortSignal: options.abortSignal,
     });
-    return new GpgvVerifier(policy, options, folder, gpgv, detached?.signatures);
+    return new GpgvVerifier(policy, options, { folder, gpgv, clearText }, detached?.signatures);
   } catch (error) {
-    await rm(folder, { recursive: true, force: true });
+    try {
+      await clearText?.close();
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
     throw error;
   }
 }
@@ -83,11 +108,19 @@ function stopped(cause?: unknown): PatchVdiError {
   return new PatchVdiError('interrupted', 'the signature check was stopped', { cause });
 }
 
+/** What a verifier holds and lets go of in the end. */
+interface Holdings {
+  readonly folder: string;
+  readonly gpgv: RunningTool;
+  readonly clearText: ClearTextFile | undefined;
+}
+
 class GpgvVerifier implements UploadVerifier {
   readonly #policy: SignaturePolicy;
   readonly #options: VerifierOptions;
   readonly #folder: string;
   readonly #gpgv: RunningTool;
+  readonly #clearText: ClearTextFile | undefined;
   /** Absent with a detached signature: then the upload's content is anybody's business but ours. */
   readonly #check: MessageCheck | undefined;
   readonly #detachedSignatures: number;
@@ -98,14 +131,14 @@ class GpgvVerifier implements UploadVerifier {
   constructor(
     policy: SignaturePolicy,
     options: VerifierOptions,
-    folder: string,
-    gpgv: RunningTool,
+    { folder, gpgv, clearText }: Holdings,
     detachedSignatures: number | undefined,
   ) {
     this.#policy = policy;
     this.#options = options;
     this.#folder = folder;
     this.#gpgv = gpgv;
+    this.#clearText = clearText;
     this.#detachedSignatures = detachedSignatures ?? 0;
     if (detachedSignatures === undefined) {
       this.#check = new MessageCheck(options.clearTextLimitBytes, (error) => this.#fail(error));
@@ -139,19 +172,38 @@ class GpgvVerifier implements UploadVerifier {
   }
 
   async finish(): Promise<Verdict> {
-    this.#throwIfOver();
-    let signatures = this.#detachedSignatures;
     try {
-      if (this.#check !== undefined) signatures = await this.#check.finish();
+      return await this.#verdict();
     } catch (error) {
       this.#fail(error);
-      // Not always this one: dispose cuts the inflater off, and then its complaint is only a consequence.
+      // If it cannot be removed, dispose says so: the reason for the refusal matters more here.
+      await this.#closeClearText().catch(() => undefined);
       throw this.#failure;
     }
+  }
+
+  async #verdict(): Promise<Verdict> {
+    this.#throwIfOver();
+    let signatures = this.#detachedSignatures;
+    if (this.#check !== undefined) signatures = await this.#check.finish();
     const result = await this.#gpgvResult();
     // Killed by us meanwhile: that is not gpgv's fault.
     this.#throwIfOver();
-    return judge(result, signatures, this.#policy);
+    if (this.#clearText === undefined) return judge(result, signatures, this.#policy);
+    const fault = clearTextFault(result);
+    if (fault !== undefined) throw gpgvCannotWrite(this.#clearText.parentFolder, printable(fault, 200));
+    const verdict = judge(result, signatures, this.#policy, this.clearTextBytes);
+    await this.#clearText.store(this.clearTextBytes);
+    // Nothing can come between these two: an abort from here on comes too late.
+    this.#throwIfOver();
+    this.#clearText.name();
+    return verdict;
+  }
+
+  /** Removes it too, unless it was named. gpgv must be at its end: it was killed or has exited. */
+  async #closeClearText(): Promise<void> {
+    await this.#gpgv.finished.catch(() => undefined);
+    await this.#clearText?.close();
   }
 
   dispose(): Promise<void> {
@@ -164,7 +216,11 @@ class GpgvVerifier implements UploadVerifier {
     this.#gpgv.kill();
     await this.#gpgv.finished.catch(() => undefined);
     await this.#check?.destroy();
-    await rm(this.#folder, { recursive: true, force: true });
+    try {
+      await this.#closeClearText();
+    } finally {
+      await rm(this.#folder, { recursive: true, force: true });
+    }
   }
 
   /** Aborting is a fault like others: what is cut off by it must not count as a bad upload. */
@@ -174,7 +230,10 @@ class GpgvVerifier implements UploadVerifier {
     if (this.#failure !== undefined) throw this.#failure;
   }
 
-  /** The first fault decides; gpgv need not read on. */
+  /**
+   * The first fault decides; gpgv need not read on. What comes after it may be only a consequence: dispose cuts the
+   * inflater off, which complains.
+   */
   #fail(error: unknown): void {
     this.#failure ??= error;
     this.#gpgv.kill();

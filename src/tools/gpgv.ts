@@ -1,5 +1,5 @@
 import type { ToolEnvironment } from './find.js';
-import { startTool, type RunningTool } from './run.js';
+import { startTool, type RunningTool, type ToolResult } from './run.js';
 
 export interface GpgvCall {
   readonly environment: ToolEnvironment;
@@ -9,21 +9,42 @@ export interface GpgvCall {
   readonly keyringPaths: readonly string[];
   /** Absolute path. With it gpgv reads the signed data from stdin, without it a signed message. */
   readonly detachedSignaturePath?: string | undefined;
+  /**
+   * Absolute path of a file that gpgv writes the clear text of the signed message to. It is opened as it is, a link
+   * is followed, what was in it is lost, and it is written also for a bad signature (measured with 2.2.40): it must
+   * lie in a folder that only we can enter.
+   */
+  readonly clearTextPath?: string | undefined;
   readonly abortSignal?: AbortSignal | undefined;
 }
 
 /**
  * Starts gpgv, which reads what is to be verified from its standard input and prints status lines on its standard
- * output, never the clear text (that takes --output).
+ * output. The clear text goes nowhere unless a file is named for it.
  *
  * @throws PatchVdiError `tool` when gpgv is missing or cannot start
  */
 export function startGpgv(call: GpgvCall): Promise<RunningTool> {
-  const { environment, homeFolder, keyringPaths, detachedSignaturePath, abortSignal } = call;
+  const { environment, homeFolder, keyringPaths, detachedSignaturePath, clearTextPath, abortSignal } = call;
   const args = ['--homedir', homeFolder, '--status-fd', '1'];
+  if (clearTextPath !== undefined) args.push('--output', clearTextPath);
   for (const path of keyringPaths) args.push('--keyring', path);
   if (detachedSignaturePath !== undefined) args.push('--', detachedSignaturePath, '-');
   return startTool('gpgv', args, { environment, abortSignal });
+}
+
+/**
+ * Why gpgv could not write the clear text, in the words of strerror(3), or undefined. The status lines do not tell
+ * (measured with 2.2.40): a disk that turns out to be full when the file is closed gives GOODSIG and VALIDSIG with
+ * exit 2, a disk that is full before gives NODATA, a file that cannot be created gives BADSIG.
+ */
+export function clearTextFault({
+  stderr,
+  signal,
+}: Pick<ToolResult, 'stderr' | 'signal'>): string | undefined {
+  // The kernel ends who writes past RLIMIT_FSIZE.
+  if (signal === 'SIGXFSZ') return 'File too large';
+  return /^gpgv: handle plaintext failed: (.*)$/m.exec(stderr)?.[1];
 }
 
 /** The verdict on one signature by a key that gpgv has; all but GOODSIG say that something is wrong. */

@@ -103,8 +103,7 @@ export class OpenPgpBench {
   }
 
   /** gpgv alone, none of our code. */
-  gpgv(message: Uint8Array, keyring: string): GpgvOpinion {
-    const output = join(this.folder, 'gpgv-output');
+  gpgv(message: Uint8Array, keyring: string, output = join(this.folder, 'gpgv-output')): GpgvOpinion {
     rmSync(output, { force: true });
     const ended = spawnSync(
       'gpgv',

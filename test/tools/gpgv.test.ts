@@ -1,9 +1,9 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { DEFAULT_SEARCH_PATH } from '../../src/tools/find.js';
-import { parseStatus, startGpgv } from '../../src/tools/gpgv.js';
+import { clearTextFault, parseStatus, startGpgv } from '../../src/tools/gpgv.js';
 import { CraftedKey, literal } from '../signature/craft.js';
 
 const FPR = 'A'.repeat(40);
@@ -82,6 +82,50 @@ describe('startGpgv', () => {
       keyword: 'VALIDSIG',
       primaryFingerprint: key.fingerprint,
     });
+  });
+
+  it('writes the clear text, also of a bad message, over what is there', async () => {
+    const clearTextPath = join(folder, 'clear');
+    writeFileSync(clearTextPath, 'something longer that was there');
+    for (const [signature, exitCode] of [
+      [key.version4(content), 0],
+      [key.version4(Buffer.from('hellO')), 1],
+    ] as const) {
+      const gpgv = await startGpgv({
+        environment: { searchPath: DEFAULT_SEARCH_PATH, temporaryFolder: folder },
+        homeFolder: folder,
+        keyringPaths: [join(folder, 'ring.gpg')],
+        clearTextPath,
+      });
+      gpgv.stdin.end(Buffer.concat([key.onePass(), literal(content, 'the name'), signature]));
+      const result = await gpgv.finished;
+      expect([result.exitCode, clearTextFault(result)]).toEqual([exitCode, undefined]);
+      expect(parseStatus(result.stdout).slice(0, 2)).toEqual([
+        { keyword: 'other', name: 'PLAINTEXT', text: '62 1600000000 the name' },
+        { keyword: 'other', name: 'PLAINTEXT_LENGTH', text: '5' },
+      ]);
+      expect(readFileSync(clearTextPath)).toEqual(content);
+    }
+  });
+
+  it('says why it cannot write the clear text', async () => {
+    for (const [clearTextPath, fault] of [
+      [join(folder, 'no/such'), 'No such file or directory'],
+      [folder, 'Is a directory'],
+    ] as const) {
+      const gpgv = await startGpgv({
+        environment: { searchPath: DEFAULT_SEARCH_PATH, temporaryFolder: folder },
+        homeFolder: folder,
+        keyringPaths: [join(folder, 'ring.gpg')],
+        clearTextPath,
+      });
+      gpgv.stdin.end(Buffer.concat([key.onePass(), literal(content), key.version4(content)]));
+      expect(clearTextFault(await gpgv.finished)).toBe(fault);
+    }
+    const stderr = 'gpgv: Good signature from "x gpgv: handle plaintext failed: no"\n';
+    expect(clearTextFault({ stderr, signal: undefined })).toBeUndefined();
+    expect(clearTextFault({ stderr, signal: 'SIGKILL' })).toBeUndefined();
+    expect(clearTextFault({ stderr, signal: 'SIGXFSZ' })).toBe('File too large');
   });
 
   it('reads the data of a detached signature from stdin', async () => {
