@@ -9,7 +9,7 @@ import { inspectImage, type InspectReport } from '../inspect/report.js';
 import { FileSink } from '../io/file-sink.js';
 import { painter } from './colours.js';
 import { inspectPage } from './inspect-page.js';
-import { listLine } from './list-line.js';
+import { listLine, listedEntry } from './list-line.js';
 import { addOpenOptions, withImage, type RawOpenOptions } from './opened-image.js';
 import type { CommandContext } from './program.js';
 import { columnsOf, visible } from './text.js';
@@ -85,6 +85,12 @@ async function printList(image: Image): Promise<void> {
   for await (const entry of filesystem.list()) process.stdout.write(`${listLine(entry)}\n`);
 }
 
+async function listed(image: Image): Promise<object[]> {
+  const files: object[] = [];
+  for await (const entry of (await image.filesystem()).list()) files.push(listedEntry(entry));
+  return files;
+}
+
 async function inspect(name: string, raw: RawInspectOptions, context: CommandContext): Promise<void> {
   context.useJson(raw.json === true ? 'stdout' : undefined);
   const { signal } = context.interrupts;
@@ -105,14 +111,8 @@ async function inspect(name: string, raw: RawInspectOptions, context: CommandCon
         ? await mapOf(image, report, TEXT_CELLS)
         : undefined;
     if (raw.json === true) {
-      const files = [];
-      if (raw.list === true) for await (const entry of (await image.filesystem()).list()) files.push(entry);
-      context.printJson({
-        ok: true,
-        ...report,
-        ...(map === undefined ? {} : { map }),
-        ...(raw.list === true ? { files } : {}),
-      });
+      const files = raw.list === true ? await listed(image) : undefined;
+      context.printJson({ ok: true, ...report, map, files });
     } else {
       const lines = inspectPage(report, columns);
       if (map !== undefined) lines.push('', ...drawText(map, columns, painter(process.stdout)));

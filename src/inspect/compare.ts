@@ -113,7 +113,7 @@ async function compareFiles(path: string, a: ImageFile, b: ImageFile, into: Diff
 
 async function listing(filesystem: ImageFilesystem): Promise<Map<string, WalkedEntry>> {
   const entries = new Map<string, WalkedEntry>();
-  for await (const entry of filesystem.list()) entries.set(entry.path, entry);
+  for await (const entry of filesystem.list()) entries.set(`/${entry.path}`, entry);
   return entries;
 }
 

@@ -1,7 +1,9 @@
-import { rm, mkdtemp } from 'node:fs/promises';
-import { basename, dirname, join, resolve } from 'node:path';
+import { randomBytes } from 'node:crypto';
+import { rm } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
 import type { Writable } from 'node:stream';
 import { PatchVdiError } from '../errors.js';
+import { temporaryName } from '../io/dead-outputs.js';
 import { openReader } from '../io/open-reader.js';
 import { FileSink, requireFreeName } from '../io/file-sink.js';
 import type { Sink } from '../io/sink.js';
@@ -9,7 +11,6 @@ import { WritableSink, openDescriptorSink } from '../io/stream-sink.js';
 import type { SignaturePolicy } from '../signature/policy.js';
 import type { VerifiedSignature } from '../signature/verdict.js';
 import type { ToolEnvironment } from '../tools/find.js';
-import { temporaryFailure } from '../tools/private-folder.js';
 import { MIB } from '../units.js';
 import type { FileChunk, ImageFile } from './image-file.js';
 import type { Image } from './open-image.js';
@@ -121,17 +122,10 @@ export async function* abortable(
   }
 }
 
-/** A folder that only we can enter, on the file system of the output: from there the file gets its name by a link. */
-async function clearTextFolder(options: ExtractOptions): Promise<string> {
-  const { output, environment } = options;
-  const beside = !isWritable(output) && 'path' in output ? resolve(output.path) : undefined;
-  const parent = beside === undefined ? resolve(environment?.temporaryFolder ?? '.') : dirname(beside);
-  const name = beside === undefined ? 'patch-vdi-payload-' : `.${basename(beside).slice(0, 100)}.patch-vdi-`;
-  try {
-    return await mkdtemp(join(parent, name));
-  } catch (cause) {
-    throw temporaryFailure(parent, cause);
-  }
+/** Where the clear text is until it gets its final name: beside that, or for a stream among temporary files. */
+function clearTextName(output: ExtractOutput, environment: ToolEnvironment): string {
+  if (!isWritable(output) && 'path' in output) return temporaryName(resolve(output.path));
+  return join(resolve(environment.temporaryFolder), `patch-vdi-payload-${randomBytes(8).toString('hex')}`);
 }
 
 async function extractPayload(
@@ -146,9 +140,8 @@ async function extractPayload(
       context: { found: 'no environment', expected: 'where gpgv is found, and a folder for temporary files' },
     });
   }
-  const folder = await clearTextFolder(options);
+  const clearTextPath = clearTextName(output, environment);
   try {
-    const clearTextPath = join(folder, 'clear-text');
     const verified = await passThroughVerifier(abortable(file.chunks(), signal), policy, {
       environment,
       clearTextPath,
@@ -169,7 +162,7 @@ async function extractPayload(
       signatures: verified.signatures,
     };
   } finally {
-    await rm(folder, { recursive: true, force: true });
+    await rm(clearTextPath, { force: true });
   }
 }
 
