@@ -44,17 +44,50 @@ export const dynamicDiskHeader = defineStruct('Dynamic Disk Header', 'big', 1024
   reserved_2: [768, { bytes: 256 }],
 });
 
+/** "Parent Locator Entry": eight of them fill `parent_locator_entries`. */
+export const parentLocatorEntry = defineStruct('Parent Locator Entry', 'big', 24, {
+  platform_code: [0, 'u32'],
+  platform_data_space: [4, 'u32'],
+  platform_data_length: [8, 'u32'],
+  reserved: [12, 'u32'],
+  platform_data_offset: [16, 'u64'],
+});
+
+/**
+ * blktap's addition, not in the specification: one bit for each block, set when the whole bitmap of the block is. It
+ * starts at the sector behind the BAT (blktap, include/vhd.h, struct dd_batmap_hdr, whose field names these are).
+ */
+export const batmapHeader = defineStruct('Batmap Header', 'big', 512, {
+  cookie: [0, { bytes: 8 }],
+  batmap_offset: [8, 'u64'],
+  batmap_size: [16, 'u32'],
+  batmap_version: [20, 'u32'],
+  checksum: [24, 'u32'],
+  marker: [28, 'u8'],
+  keyhash: [29, { bytes: 65 }],
+  res: [94, { bytes: 418 }],
+});
+
 export const FOOTER_COOKIE = 'conectix';
 export const HEADER_COOKIE = 'cxsparse';
+export const BATMAP_COOKIE = 'tdbatmap';
+
+/** Virtual PC before 2004 left out the last byte, a reserved one ("Hard Disk Footer Format"). */
+export const SHORT_FOOTER_BYTES = 511;
 
 /** "Features": the bit Reserved is always set. */
 export const FEATURES_RESERVED = 2;
+/** "Features": the disk may go when its machine stops. */
+export const FEATURES_TEMPORARY = 1;
 export const FILE_FORMAT_VERSION = 0x00010000;
 export const HEADER_VERSION = 0x00010000;
 export const DISK_TYPE_FIXED = 2;
 export const DISK_TYPE_DYNAMIC = 3;
+export const DISK_TYPE_DIFFERENCING = 4;
 /** A `data_offset` that leads nowhere. */
 export const NO_DATA_OFFSET = 0xffffffffffffffffn;
+/** What the specification writes for the same, as if the field had four bytes: old programs did so. */
+export const NO_DATA_OFFSET_SHORT = 0xffffffffn;
 /** A BAT entry of a block that is not allocated. */
 export const BAT_UNUSED = 0xffffffff;
 
