@@ -172,8 +172,8 @@ function compareSuperblocks(a: ImageFilesystem, b: ImageFilesystem, into: Differ
   into.check('layout', 'features', names(x), names(y));
   into.check('identity', 'label', x.label, y.label);
   into.check('identity', 'UUID', uuidText(x.uuid), uuidText(y.uuid));
-  into.check('identity', 'made', isoSeconds(x.mkfsSeconds), isoSeconds(y.mkfsSeconds));
-  into.check('identity', 'last written', isoSeconds(x.writeSeconds), isoSeconds(y.writeSeconds));
+  into.check('identity', 'made', isoSeconds(x.createdSeconds), isoSeconds(y.createdSeconds));
+  into.check('identity', 'last written', isoSeconds(x.writtenSeconds), isoSeconds(y.writtenSeconds));
 }
 
 function compareContainers(a: Image, b: Image, into: Differences): void {

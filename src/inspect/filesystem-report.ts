@@ -1,3 +1,4 @@
+import type { Superblock } from '../ext/superblock.js';
 import type { ImageFilesystem } from './image-filesystem.js';
 import { isoSeconds, uuidText } from './uuid-text.js';
 
@@ -8,6 +9,7 @@ export interface FilesystemReport {
   readonly uuid: string;
   readonly label: string;
   readonly revision: number;
+  /** `clean`, `not clean`, `clean with errors`, …, as dumpe2fs has it. */
   readonly state: string;
   readonly needsRecovery: boolean;
   readonly blockBytes: number;
@@ -54,6 +56,16 @@ function typeOf(features: readonly string[]): FilesystemReport['type'] {
   return features.includes('has_journal') ? 'ext3' : 'ext2';
 }
 
+/** `s_state` in dumpe2fs's words. */
+function stateText({ clean, errors, orphans }: Superblock['state']): string {
+  const words = [
+    clean ? 'clean' : 'not clean',
+    ...(errors ? ['with errors'] : []),
+    ...(orphans ? ['with orphans'] : []),
+  ];
+  return words.join(' ');
+}
+
 export function describeFilesystem({ superblock }: ImageFilesystem): FilesystemReport {
   const { compat, incompat, roCompat } = superblock.featureNames;
   const features = [...compat, ...incompat, ...roCompat];
@@ -62,7 +74,7 @@ export function describeFilesystem({ superblock }: ImageFilesystem): FilesystemR
     uuid: uuidText(superblock.uuid),
     label: superblock.label,
     revision: superblock.revision,
-    state: superblock.state,
+    state: stateText(superblock.state),
     needsRecovery: superblock.needsRecovery,
     blockBytes: superblock.blockBytes,
     blockCount: superblock.blockCount,
@@ -76,10 +88,10 @@ export function describeFilesystem({ superblock }: ImageFilesystem): FilesystemR
     blocksPerGroup: superblock.blocksPerGroup,
     features,
     creatorOs: superblock.creatorOs,
-    made: isoSeconds(superblock.mkfsSeconds),
-    lastMounted: isoSeconds(superblock.mountSeconds),
-    lastWritten: isoSeconds(superblock.writeSeconds),
-    lastChecked: isoSeconds(superblock.lastCheckSeconds),
+    made: isoSeconds(superblock.createdSeconds),
+    lastMounted: isoSeconds(superblock.mountedSeconds),
+    lastWritten: isoSeconds(superblock.writtenSeconds),
+    lastChecked: isoSeconds(superblock.checkedSeconds),
     mountCount: superblock.mountCount,
     lastMountedOn: superblock.lastMounted,
     errorCount: superblock.errorCount,
