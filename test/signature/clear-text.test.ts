@@ -268,7 +268,9 @@ describe('the name', () => {
 
   it.each(IN_USE)('in use before: %s', async (_, make) => {
     make();
-    const error = await refusal(extract(GOOD));
+    // At once: nobody need upload anything first.
+    const error = await refusal(start());
+    expect(readdirSync(bench.temporaryFolder)).toEqual([]);
     expect([error.kind, error.message]).toEqual(['usage', 'the file for the clear text exists already']);
     expect(readdirSync(folder)).toEqual(['clear']);
   });

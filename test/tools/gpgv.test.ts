@@ -101,7 +101,7 @@ describe('startGpgv', () => {
       const result = await gpgv.finished;
       expect([result.exitCode, clearTextFault(result)]).toEqual([exitCode, undefined]);
       expect(parseStatus(result.stdout).slice(0, 2)).toEqual([
-        { keyword: 'other', name: 'PLAINTEXT', text: '62 1600000000 the name' },
+        { keyword: 'other', name: 'PLAINTEXT', text: '62 1600000000 the%20name' },
         { keyword: 'other', name: 'PLAINTEXT_LENGTH', text: '5' },
       ]);
       expect(readFileSync(clearTextPath)).toEqual(content);
