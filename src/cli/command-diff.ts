@@ -2,7 +2,7 @@ import { Command } from 'commander';
 import { compareImages, type Comparison, type Difference } from '../inspect/compare.js';
 import { addOpenOptions, withImage, type RawOpenOptions } from './opened-image.js';
 import type { CommandContext } from './program.js';
-import { columnsOf, fieldLines, visible, wrapWords } from './text.js';
+import { columnsOf, fieldLines } from './text.js';
 
 interface RawDiffOptions extends RawOpenOptions {
   readonly content?: boolean;
@@ -50,10 +50,8 @@ function page(
     const found = differences.filter((difference) => difference.class === kind);
     if (found.length === 0) continue;
     const counts = kind === 'content' || !contentOnly || kind === 'container' ? '' : ' (not counted)';
-    lines.push('', ...wrapWords(`  ${HEADINGS[kind]}${counts}`, columns));
-    for (const { what, a, b } of found) {
-      lines.push(...wrapWords(`    ${visible(what)}: ${visible(a)}  |  ${visible(b)}`, columns));
-    }
+    const rows = found.map(({ what, a, b }) => [what, `a: ${a}\nb: ${b}`] as const);
+    lines.push('', `  ${HEADINGS[kind]}${counts}`, ...fieldLines(rows, columns));
   }
   if (omitted > 0) lines.push('', `  and ${omitted} more`);
   return lines;

@@ -33,9 +33,8 @@ Examples:
 
 Exit codes: 0 no error found; 2 usage, 6 the image is damaged or cannot be read.`;
 
-/** Cells of the picture in the terminal: sixteen rows of 64. */
-const TEXT_CELLS = 1024;
-const SVG_CELLS = 2048;
+/** Cells of the picture: sixteen rows of 64. */
+const MAP_CELLS = 1024;
 
 /** The error that a damaged image ends with, when everything was printed already. */
 export function damage(findings: readonly Finding[]): PatchVdiError | undefined {
@@ -43,10 +42,10 @@ export function damage(findings: readonly Finding[]): PatchVdiError | undefined 
   return first === undefined ? undefined : findingError(first);
 }
 
-async function mapOf(image: Image, report: InspectReport, cells: number): Promise<DiskMap> {
+async function mapOf(image: Image, report: InspectReport): Promise<DiskMap> {
   const filesystem = await image.filesystem();
   const file = report.patch === undefined ? undefined : await filesystem.file(report.patch.path);
-  return await mapDisk(image, filesystem, file, cells);
+  return await mapDisk(image, filesystem, file, MAP_CELLS);
 }
 
 function refuseStream(image: Image, option: string): void {
@@ -64,7 +63,7 @@ function refuseStream(image: Image, option: string): void {
 async function writeSvg(image: Image, report: InspectReport, path: string, force: boolean): Promise<void> {
   const sink = new FileSink(path, force);
   try {
-    const map = await mapOf(image, report, SVG_CELLS);
+    const map = await mapOf(image, report);
     const { filesystem, patch } = report;
     const facts = [
       `${report.image.format}, ${shortBytes(map.diskBytes)} disk`,
@@ -106,10 +105,7 @@ async function inspect(name: string, raw: RawInspectOptions, context: CommandCon
       thorough: raw.map === true,
     });
     const columns = columnsOf(process.stdout);
-    const map =
-      raw.map === true && report.filesystem !== undefined
-        ? await mapOf(image, report, TEXT_CELLS)
-        : undefined;
+    const map = raw.map === true && report.filesystem !== undefined ? await mapOf(image, report) : undefined;
     if (raw.json === true) {
       const files = raw.list === true ? await listed(image) : undefined;
       context.printJson({ ok: true, ...report, map, files });

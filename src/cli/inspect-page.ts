@@ -66,7 +66,7 @@ function filesystemFields(filesystem: FilesystemReport): Field[] {
     ['file system', `${filesystem.type}, UUID ${filesystem.uuid}${label}`],
     [
       'blocks',
-      `${filesystem.blockCount} of ${describeBytes(filesystem.blockBytes)}, ${filesystem.groupCount} groups; inodes of ${filesystem.inodeBytes} bytes`,
+      `${filesystem.blockCount} of ${describeBytes(filesystem.blockBytes)}, ${filesystem.groupCount} ${filesystem.groupCount === 1 ? 'group' : 'groups'}; inodes of ${filesystem.inodeBytes} bytes`,
     ],
     ['features', filesystem.features.join(' ')],
     ['state', `${filesystem.state}; ${times.join(', ')}`],
@@ -91,8 +91,9 @@ function patchFields(patch: PatchReport): Field[] {
 /** A finding with its place and its two sides. */
 export function findingLines(finding: Finding, columns: number): string[] {
   const place = finding.offset === undefined ? '' : `, ${finding.space} offset ${finding.offset}`;
+  const title = `${finding.severity}: ${visible(finding.structure)}${place} (${finding.code})`;
   return [
-    ...wrapWords(`  ${finding.severity}: ${visible(finding.structure)}${place} (${finding.code})`, columns),
+    ...wrapWords(title, columns - 4).map((line, index) => `${index === 0 ? '  ' : '    '}${line}`),
     ...fieldLines(
       [
         ['  found', finding.found],

@@ -273,6 +273,11 @@ export async function openImage(place: ReaderPlace, options: OpenImageOptions = 
         await reader.close();
       })());
     const size = vhd?.sizeBytes ?? reader.sizeBytes;
+    if (size === 0) {
+      throw new PatchVdiError('image', 'the image is empty', {
+        context: { path: reader.name, found: '0 bytes', expected: 'a disk image' },
+      });
+    }
     if (size !== undefined && offsetBytes >= size) {
       throw new PatchVdiError('usage', 'the offset lies behind the disk', {
         context: { path: reader.name, found: `offset ${offsetBytes}`, expected: `below ${size}` },

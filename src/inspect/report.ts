@@ -1,5 +1,5 @@
 import { isPatchVdiError } from '../errors.js';
-import { bitmapBytes, checkBitmaps } from '../ext/bitmap-check.js';
+import { bitmapBytes, checkBitmaps } from '../ext/check-bitmaps.js';
 import type { ExtFilesystem } from '../ext/filesystem.js';
 import type { Finding } from '../findings.js';
 import { lookAtUpload, type UploadLook } from '../signature/look.js';

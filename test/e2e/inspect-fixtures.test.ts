@@ -45,15 +45,18 @@ test.for(names.filter((name) => !name.startsWith('refused-')))(
   },
 );
 
-test.for(names.filter((name) => name.startsWith('refused-')))('%s: an error of kind image that says why', async (name) => {
-  const work = workspace();
-  const image = unpack(work, name);
-  const inspected = await runCli(work, ['inspect', image, '--json']);
-  expect(inspected.exitCode).toBe(6);
-  const report = JSON.parse(inspected.stdout) as { findings: { code: string; found: string }[] };
-  expect(report.findings.map(({ code }) => code)).toContain('filesystem-unreadable');
-  const extracted = await runCli(work, ['extract', image, '-o', work.output('patch')]);
-  expect(extracted.exitCode).toBe(6);
-  expect(extracted.stderr).toMatch(/found .*\n(.*\n)*? +expected /);
-  expect(work.outputs()).toEqual([]);
-});
+test.for(names.filter((name) => name.startsWith('refused-')))(
+  '%s: an error of kind image that says why',
+  async (name) => {
+    const work = workspace();
+    const image = unpack(work, name);
+    const inspected = await runCli(work, ['inspect', image, '--json']);
+    expect(inspected.exitCode).toBe(6);
+    const report = JSON.parse(inspected.stdout) as { findings: { code: string; found: string }[] };
+    expect(report.findings.map(({ code }) => code)).toContain('filesystem-unreadable');
+    const extracted = await runCli(work, ['extract', image, '-o', work.output('patch')]);
+    expect(extracted.exitCode).toBe(6);
+    expect(extracted.stderr).toMatch(/found .*\n(.*\n)*? +expected /);
+    expect(work.outputs()).toEqual([]);
+  },
+);
