@@ -7,7 +7,7 @@ export type RawInode = StructValues<(typeof inodeLayout)['rows']>;
 /** Reads one inode by number. Fields beyond a 128 byte inode read as zero. */
 export async function readInode(filesystem: ExtFilesystem, inodeNumber: number): Promise<RawInode> {
   const { superblock, groups, read } = filesystem;
-  const group = groups[Math.floor((inodeNumber - 1) / superblock.inodesPerGroup)];
+  const group = groups.at(Math.floor((inodeNumber - 1) / superblock.inodesPerGroup));
   if (inodeNumber < 1 || group === undefined) {
     throw corrupt(`inode ${inodeNumber}`, 0, `inode number ${inodeNumber}`, `1 to ${superblock.inodeCount}`);
   }
