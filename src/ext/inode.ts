@@ -22,7 +22,7 @@ export interface InodeBytes {
 }
 
 function groupOf({ superblock, groups }: ExtFilesystem, inodeNumber: number): BlockGroup | undefined {
-  return groups[Math.floor((inodeNumber - 1) / superblock.inodesPerGroup)];
+  return groups.at(Math.floor((inodeNumber - 1) / superblock.inodesPerGroup));
 }
 
 /** Where an inode stands on the disk, in bytes. @throws PatchVdiError `image` for a number that no inode has */
