@@ -1,5 +1,4 @@
-import { createHash } from 'node:crypto';
-import { randomFillSync } from 'node:crypto';
+import { createHash, randomFillSync } from 'node:crypto';
 import { spawn } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -186,6 +185,23 @@ describe('a server with ranges', () => {
     ]);
   });
 
+  test('what a redirect led to expires: asked for again at the place that was given', async () => {
+    let round = 0;
+    const { origin: far, seen } = await serveRanges(content, (reply, number) => {
+      if (number === 2) Object.assign(reply, { status: 403, headers: {}, body: Buffer.from('expired') });
+    });
+    const near = await serve((_, response) => {
+      round += 1;
+      response.writeHead(307, { location: `${far}/${round}` }).end();
+    });
+    const reader = await opened(near);
+    for (const place of [10 * MIB, 20 * MIB, 30 * MIB]) {
+      expect(isSame(await bytesAt(reader, place, 10), place)).toBe(true);
+    }
+    expect(seen.map(({ url }) => url)).toEqual(['/1', '/1', '/1', '/2', '/2']);
+    expect(round).toBe(2);
+  });
+
   test('credentials of the URL go with every request, and into no name', async () => {
     const { origin, seen } = await serveRanges(content);
     const reader = await opened(origin.replace('//', '//user:p%40ssword@'));
@@ -193,7 +209,9 @@ describe('a server with ranges', () => {
     const basic = `Basic ${Buffer.from('user:p@ssword').toString('base64')}`;
     expect(seen.map(({ headers }) => headers.authorization)).toEqual([basic, basic]);
     expect(reader.name).toBe(`${origin}/`);
-    await expect(bytesAt(reader, content.length, 1)).rejects.toMatchObject({ context: { path: `${origin}/` } });
+    await expect(bytesAt(reader, content.length, 1)).rejects.toMatchObject({
+      context: { path: `${origin}/` },
+    });
   });
 });
 
