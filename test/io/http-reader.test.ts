@@ -167,6 +167,11 @@ describe('a server with ranges', () => {
     expect(seen).toHaveLength(33);
     await page(0);
     expect(seen).toHaveLength(34);
+    // Page 3 is the oldest now: in use, it stays when the one behind it comes.
+    const place = 3 * 128 * KIB;
+    expect(isSame(await bytesAt(reader, place, 100 * KIB), place)).toBe(true);
+    expect(seen.at(-1)?.range).toBe(`bytes=${place + 65_536}-${place + 131_071}`);
+    expect(seen).toHaveLength(35);
   });
 
   test('behind a redirect: asked where it led, and the headers that were given stay with their origin', async () => {

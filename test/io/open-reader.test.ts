@@ -137,13 +137,15 @@ describe('a file', () => {
   });
 
   test('closing waits for reads, and leaves no descriptor', async () => {
-    const path = image();
+    // Longer than one read of the system, so that the descriptor is needed again after close was called.
+    const path = createSparse(join(temporaryFolder(), 'image'), 20 * MIB);
+    writeAt(path, 16 * MIB, content);
     const reader = await opened(path);
     expect(descriptorsOf(path)).toBe(1);
-    const reading = Array.from({ length: 20 }, () => bytesAt(reader, 0, content.length));
+    const reading = Array.from({ length: 3 }, () => bytesAt(reader, 0, 20 * MIB));
     await Promise.all([reader.close(), reader.close()]);
     expect(descriptorsOf(path)).toBe(0);
-    for (const read of await Promise.all(reading)) expect(read.equals(content)).toBe(true);
+    for (const read of await Promise.all(reading)) expect(read.indexOf(content)).toBe(16 * MIB);
     await expect(bytesAt(reader, 0, 1)).rejects.toMatchObject({
       kind: 'usage',
       message: 'the image is closed',
