@@ -45,19 +45,26 @@ function conditionOf({ etag, lastModified }: Version, headers: IncomingHttpHeade
   return age >= STRONG_DATE_MILLISECONDS ? lastModified : undefined;
 }
 
-const GET_STATUSES = [200, 206, 416];
+const FIRST_STATUSES = [200, 206, 416];
+const LATER_STATUSES = [...FIRST_STATUSES, 412];
+/** What a redirect led to may be good for some minutes only, as a signed URL is. */
+const EXPIRED_STATUSES = [401, 403, 404, 410];
 
 /** An image on a server that has given a first part of it, by a request of ours. */
 export class RangedImage {
   readonly sizeBytes: number;
-  readonly #target: HttpTarget;
+  /** As the user gave it. */
+  readonly #start: HttpTarget;
+  /** Where redirects led. */
+  #target: HttpTarget;
   readonly #request: RangeRequest;
   readonly #version: Version;
   readonly #condition: string | undefined;
 
-  private constructor(fetched: Fetched, request: RangeRequest, sizeBytes: number) {
+  private constructor(start: HttpTarget, fetched: Fetched, request: RangeRequest, sizeBytes: number) {
     const { headers } = fetched.answer.response;
     this.sizeBytes = sizeBytes;
+    this.#start = start;
     this.#target = fetched.target;
     this.#request = request;
     this.#version = versionOf(headers);
@@ -80,7 +87,7 @@ export class RangedImage {
     const fetched = await getFollowing(
       target,
       { ...request, kind: 'image', headers },
-      GET_STATUSES,
+      FIRST_STATUSES,
       '206 or 200',
     );
     try {
@@ -91,7 +98,7 @@ export class RangedImage {
       }
       const { total } = requireRange(fetched, 0, lengthBytes - 1, undefined);
       const body = new HttpBody('image', fetched, bodyLength('image', fetched));
-      return { body, image: new RangedImage(fetched, request, total) };
+      return { body, image: new RangedImage(target, fetched, request, total) };
     } catch (error) {
       fetched.answer.request.destroy();
       throw error;
@@ -115,8 +122,7 @@ export class RangedImage {
       range: `bytes=${first}-${end}`,
       ...(this.#condition === undefined ? {} : { 'if-range': this.#condition }),
     };
-    const request = { ...this.#request, kind: 'image', headers } as const;
-    const fetched = await getFollowing(this.#target, request, [...GET_STATUSES, 412], '206');
+    const fetched = await this.#get({ ...this.#request, kind: 'image', headers });
     try {
       this.#requireSame(fetched);
       requirePlainBody('image', fetched);
@@ -126,6 +132,19 @@ export class RangedImage {
       fetched.answer.request.destroy();
       throw error;
     }
+  }
+
+  /** Asks where the redirects led; if that is no more, the user's place again. */
+  async #get(request: GetRequest): Promise<Fetched> {
+    if (this.#target !== this.#start) {
+      const statuses = [...LATER_STATUSES, ...EXPIRED_STATUSES];
+      const fetched = await getFollowing(this.#target, request, statuses, '206');
+      if (!EXPIRED_STATUSES.includes(fetched.answer.response.statusCode ?? 0)) return fetched;
+      fetched.answer.request.destroy();
+    }
+    const fetched = await getFollowing(this.#start, request, LATER_STATUSES, '206');
+    this.#target = fetched.target;
+    return fetched;
   }
 
   /** The same version, and still by ranges. */

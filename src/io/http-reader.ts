@@ -1,4 +1,5 @@
 import type { ByteReader } from '../bytes.js';
+import { invariant } from '../errors.js';
 import { trace } from '../trace.js';
 import { KIB, MIB } from '../units.js';
 import { ForwardReader } from './forward-reader.js';
@@ -113,7 +114,6 @@ export class HttpReader implements ByteReader {
         this.#requireRetry(error, at);
       }
     }
-    if (endBytes === this.sizeBytes) this.#dropStream();
   }
 
   /**
@@ -183,7 +183,8 @@ export class HttpReader implements ByteReader {
   #copyPages(target: Uint8Array, offsetBytes: number): void {
     for (let done = 0; done < target.length;) {
       const at = offsetBytes + done;
-      const page = this.#cache.get(Math.floor(at / PAGE_BYTES)) ?? new Uint8Array();
+      const page = this.#cache.get(Math.floor(at / PAGE_BYTES));
+      invariant(page !== undefined, 'the pages of a read are in the cache when it is copied');
       const piece = page.subarray(at % PAGE_BYTES, (at % PAGE_BYTES) + target.length - done);
       target.set(piece, done);
       done += piece.length;

@@ -79,7 +79,6 @@ export class PullStream {
       this.#end ??= {};
     } catch (error) {
       this.#end ??= { error };
-      if (this.#abortSignal.aborted || this.#stop.signal.aborted) this.#chunks.length = 0;
     }
     this.#wake?.();
   }

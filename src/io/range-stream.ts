@@ -3,7 +3,7 @@ import type { HttpBody } from './http-body.js';
 import { PullStream, type PullRequest } from './pull-stream.js';
 
 /** A connection that was there and is not any more: asking again may help. */
-const BROKEN_CODES = new Set(['ECONNRESET', 'ECONNABORTED', 'ECONNREFUSED', 'EPIPE', 'ETIMEDOUT']);
+const BROKEN_CODES = new Set(['ECONNRESET', 'ECONNABORTED', 'EPIPE', 'ETIMEDOUT']);
 
 /** True for the error of a connection that broke, before the answer or in the middle of it. */
 export function isBrokenConnection(error: unknown): boolean {

@@ -1,5 +1,4 @@
-import { createHash } from 'node:crypto';
-import { randomFillSync } from 'node:crypto';
+import { createHash, randomFillSync } from 'node:crypto';
 import { spawn } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -168,6 +167,11 @@ describe('a server with ranges', () => {
     expect(seen).toHaveLength(33);
     await page(0);
     expect(seen).toHaveLength(34);
+    // Page 3 is the oldest now: in use, it stays when the one behind it comes.
+    const place = 3 * 128 * KIB;
+    expect(isSame(await bytesAt(reader, place, 100 * KIB), place)).toBe(true);
+    expect(seen.at(-1)?.range).toBe(`bytes=${place + 65_536}-${place + 131_071}`);
+    expect(seen).toHaveLength(35);
   });
 
   test('behind a redirect: asked where it led, and the headers that were given stay with their origin', async () => {
@@ -184,6 +188,23 @@ describe('a server with ranges', () => {
       ['/there?signature=secret', undefined],
       ['/there?signature=secret', undefined],
     ]);
+  });
+
+  test('what a redirect led to expires: asked for again at the place that was given', async () => {
+    let round = 0;
+    const { origin: far, seen } = await serveRanges(content, (reply, number) => {
+      if (number === 2) Object.assign(reply, { status: 403, headers: {}, body: Buffer.from('expired') });
+    });
+    const near = await serve((_, response) => {
+      round += 1;
+      response.writeHead(307, { location: `${far}/${round}` }).end();
+    });
+    const reader = await opened(near);
+    for (const place of [10 * MIB, 20 * MIB, 30 * MIB]) {
+      expect(isSame(await bytesAt(reader, place, 10), place)).toBe(true);
+    }
+    expect(seen.map(({ url }) => url)).toEqual(['/1', '/1', '/1', '/2', '/2']);
+    expect(round).toBe(2);
   });
 
   test('credentials of the URL go with every request, and into no name', async () => {
