@@ -120,7 +120,7 @@ export async function mapDisk(
   file: ImageFile | undefined,
   cellCount: number,
 ): Promise<DiskMap> {
-  const { blockBytes, blockCount, firstDataBlock } = filesystem.superblock;
+  const { blockBytes, blockCount } = filesystem.superblock;
   const filesystemBytes = blockCount * blockBytes;
   const diskBytes = image.virtualSize ?? image.offsetBytes + filesystemBytes;
   const cellBytes = cellSize(diskBytes, cellCount, blockBytes);
@@ -133,8 +133,6 @@ export async function mapDisk(
   for (const { name, firstBlock, blockCount: count } of metadataRuns(filesystem.ext)) {
     addBlocks(name.startsWith('superblock') ? 'superblock' : 'metadata', firstBlock, count);
   }
-  // With blocks of 1 KiB the boot block in front belongs to no group, and to no bitmap.
-  if (firstDataBlock > 0) addBlocks('used', 0, firstDataBlock);
   for await (const run of blockUse(filesystem.ext)) {
     if (run.used) addBlocks('used', run.firstBlock, run.blockCount);
   }

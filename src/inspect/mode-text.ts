@@ -18,7 +18,7 @@ const TYPE_LETTERS: Readonly<Record<InodeFacts['type'], string>> = {
 
 /** Type and permissions as `ls -l` shows them: `-rwxr-xr-x`. */
 export function listMode(type: InodeFacts['type'], mode: number): string {
-  const letters = [...'rwxrwxrwx'].map((letter, index) => ((mode >> (8 - index)) & 1 ? letter : '-'));
+  const letters = Array.from('rwxrwxrwx', (letter, index) => ((mode >> (8 - index)) & 1 ? letter : '-'));
   const special = [
     [2, 0o4000, 's'],
     [5, 0o2000, 's'],

@@ -20,7 +20,7 @@ function mapOf(letters: string): DiskMap {
     x: 'outside',
   };
   const totals = { ...NOTHING };
-  const cells = [...letters].map((letter, index): MapCell => {
+  const cells = Array.from(letters, (letter, index): MapCell => {
     const kind = kinds[letter] ?? 'free';
     totals[kind] += 64 * KIB;
     return {
