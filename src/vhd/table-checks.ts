@@ -193,7 +193,7 @@ function reportOverlap(table: BlockTable, sorted: Uint32Array, reportEntry: Repo
  */
 export function checkTable(table: BlockTable, surroundings: TableSurroundings, report: Report): TableShape {
   const { fileBytes, structures } = surroundings;
-  const fileSectors = Math.ceil((fileBytes ?? Number.MAX_SAFE_INTEGER) / SECTOR_BYTES);
+  const fileSectors = Math.floor((fileBytes ?? Number.MAX_SAFE_INTEGER) / SECTOR_BYTES);
   const walked = walk(table, fileSectors);
   const { sectors, firstBackward, highestSector } = walked;
   const entry = (block: number) => ({ structure: TABLE, offset: table.entryOffset(block) });
