@@ -59,8 +59,9 @@ export function paddedTableBytes(maxTableEntries: number): number {
 
 function reportLength(header: FoundHeader, needed: number, report: Report): void {
   const maxTableEntries = header.raw.max_table_entries;
-  // A disk of no size has a finding of its own.
-  if (maxTableEntries === needed || needed === 0) return;
+  // vhd-lib (Xen Orchestra) always writes one more, which hurts nobody. A disk of no size has a finding of its own.
+  const isUsual = maxTableEntries === needed || maxTableEntries === needed + 1;
+  if (isUsual || needed === 0) return;
   report({
     code: 'vhd-max-table-entries',
     severity: maxTableEntries < needed ? 'error' : 'warning',

@@ -123,7 +123,8 @@ export interface HandMade {
 export function patternOf(seed: number, block: number, blockBytes: number): Buffer {
   const data = Buffer.alloc(blockBytes);
   for (let sector = 0; sector * SECTOR < blockBytes; sector += 1) {
-    data.fill(`<${seed}:${block}:${sector}>`, sector * SECTOR, (sector + 1) * SECTOR, 'latin1');
+    const end = Math.min(blockBytes, (sector + 1) * SECTOR);
+    data.fill(`<${seed}:${block}:${sector}>`, sector * SECTOR, end, 'latin1');
   }
   return data;
 }
