@@ -23,6 +23,9 @@ export interface MemoryOptions {
   readonly maxReads?: number;
 }
 
+/** Nothing that an image says makes a reader ask for more at once. */
+const MAX_READ_BYTES = 64 * 1024 * 1024;
+
 /** Bytes in memory, which remembers what was read of them. */
 export function memoryReader(bytes: Uint8Array, options: MemoryOptions = {}): MemoryReader {
   const { name = 'folder/child.vhd', stream = false, sizeUnknown = stream, maxReads = 1e6 } = options;
@@ -37,6 +40,7 @@ export function memoryReader(bytes: Uint8Array, options: MemoryOptions = {}): Me
     readInto(target, offset) {
       reads.push({ offset, length: target.length });
       if (reads.length > maxReads) throw new Error('the reader does not come to an end');
+      if (target.length > MAX_READ_BYTES) throw new Error(`a read of ${target.length} bytes`);
       if (!Number.isSafeInteger(offset) || offset < 0) throw new Error(`a read at ${offset}`);
       if (offset + target.length > bytes.length) {
         const context = { found: `the end at ${bytes.length}`, expected: `${offset + target.length} bytes` };
