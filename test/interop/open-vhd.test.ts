@@ -72,7 +72,7 @@ describe('a chain of vhd-lib', () => {
     expect(disk.kind).toBe('differencing');
     expect(disk.header?.parentUnicodeName).toBe('parent.vhd');
     expect(disk.header?.parentLocators).toMatchObject([{ platformCode: 'W2ku', path: 'parent.vhd' }]);
-    expect(codes.filter((code) => code !== 'vhd-blocks-backward')).toEqual([]);
+    expect(codes).toEqual([]);
     const ours = await readDisk(disk);
     expect(ours.equals(await readChainWithVhdLib(child))).toBe(true);
   });

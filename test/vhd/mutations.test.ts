@@ -388,13 +388,6 @@ describe('the BAT', () => {
     ['a third at the same place', withTable([1, FIRST + STRIDE]), 'vhd-blocks-overlap', 'error', 2],
     ['a block a sector too early', withTable([3, FIRST + 2 * STRIDE - 1]), 'vhd-blocks-overlap', 'error', 3],
     [
-      'blocks that changed places',
-      withTable([0, FIRST + STRIDE], [2, FIRST]),
-      'vhd-blocks-backward',
-      'warning',
-      0,
-    ],
-    [
       'a last block that is not used',
       withTable([3, 0xffffffff]),
       'vhd-unaccounted-bytes',

@@ -20,21 +20,17 @@ describe('a dynamic disk put together by hand', () => {
     ['with its first block', { sizeBytes: 8 * MIB, blocks: [{ block: 0 }] }, []],
     ['with its last block', { sizeBytes: 8 * MIB, blocks: [{ block: 3 }] }, []],
     ['with all blocks', { sizeBytes: 4 * MIB, blocks: [{ block: 0 }, { block: 1 }] }, []],
-    [
-      'with blocks that descend',
-      { sizeBytes: 6 * MIB, blocks: [{ block: 2 }, { block: 1 }] },
-      ['vhd-blocks-backward'],
-    ],
+    ['with blocks that descend', { sizeBytes: 6 * MIB, blocks: [{ block: 2 }, { block: 1 }] }, []],
     ['with block 0 last', { sizeBytes: 6 * MIB, blocks: [1, 2, 0].map((block) => ({ block })) }, []],
     [
       'with block 0 amid the others',
       { sizeBytes: 6 * MIB, blocks: [1, 0, 2].map((block) => ({ block })) },
-      ['vhd-blocks-backward'],
+      [],
     ],
     [
       'with block 0 last, and the others backward',
       { sizeBytes: 6 * MIB, blocks: [2, 1, 0].map((block) => ({ block })) },
-      ['vhd-blocks-backward'],
+      [],
     ],
     ['whose last block is partly behind the end', { sizeBytes: 3 * MIB, blocks: [{ block: 1 }] }, []],
     [
