@@ -46,6 +46,8 @@ export function groupFirstBlock(layout: DescriptorLayout, group: number): number
 
 /** Whether an ascending list of numbers has one. */
 function includesSorted(sorted: readonly number[], value: number): boolean {
+  // Without `sparse_super` they are all numbers from 1 on.
+  if (sorted[value - 1] === value) return true;
   let low = 0;
   let high = sorted.length;
   while (low < high) {

@@ -98,15 +98,19 @@ function decodeGroup(superblock: Superblock, view: DataView, at: number, index: 
 /**
  * What makes the places of a group unusable (fs/ext4/super.c, ext4_check_descriptors): they lie outside the file
  * system, without `flex_bg` outside the group, on the superblock and the descriptors, or on each other.
+ *
+ * @param firstHeadEnd where that which stands at the front of group 0 ends
  */
-export function placeFault(superblock: Superblock, group: BlockGroup): DescriptorFault | undefined {
+function placeFault(
+  superblock: Superblock,
+  group: BlockGroup,
+  firstHeadEnd: number,
+): DescriptorFault | undefined {
   const { blockBitmapBlock, inodeBitmapBlock, inodeTableBlock } = group;
   const tableBlocks = inodeTableBlocks(superblock);
   const tableEnd = inodeTableBlock + tableBlocks;
   const flexible = hasFeature(superblock.features.incompat, INCOMPAT_FLEX_BG);
-  // What stands at the front of group 0, and of the group itself.
-  const first = groupHead(superblock, 0).endBlock;
-  const least = flexible ? first : Math.max(first, groupHead(superblock, group.index).endBlock);
+  const least = flexible ? firstHeadEnd : Math.max(firstHeadEnd, groupHead(superblock, group.index).endBlock);
   const end = flexible ? superblock.blockCount : group.firstBlock + group.blockCount;
   const within = (from: number, to: number): boolean => from >= least && to <= end;
   const inTable = (block: number): boolean => block >= inodeTableBlock && block < tableEnd;
@@ -145,6 +149,7 @@ export class GroupTable {
   readonly #view: DataView;
   readonly #missing: ReadonlySet<number>;
   readonly #blocksOnDisk: number;
+  readonly #firstHeadEnd: number;
 
   /**
    * @param table all descriptors, in order; kept
@@ -158,6 +163,7 @@ export class GroupTable {
     blocksOnDisk: number = superblock.blockCount,
   ) {
     this.#blocksOnDisk = blocksOnDisk;
+    this.#firstHeadEnd = groupHead(superblock, 0).endBlock;
     this.length = superblock.groupCount;
     this.#superblock = superblock;
     this.#table = table;
@@ -168,7 +174,7 @@ export class GroupTable {
   /** @returns undefined for a number that no group has, and for a group whose descriptor cannot be used */
   at(index: number): BlockGroup | undefined {
     const group = this.decode(index);
-    if (group === undefined || placeFault(this.#superblock, group) !== undefined) return undefined;
+    if (group === undefined || this.placeFault(group) !== undefined) return undefined;
     if (metadataEnd(this.#superblock, group) > this.#blocksOnDisk) return undefined;
     const { inodesPerGroup } = this.#superblock;
     const uninitialised = group.blockBitmapUninitialised || group.inodeBitmapUninitialised;
@@ -202,6 +208,11 @@ export class GroupTable {
       return undefined;
     }
     return decodeGroup(this.#superblock, this.#view, at, index);
+  }
+
+  /** What makes the places that a group names unusable, if anything does. */
+  placeFault(group: BlockGroup): DescriptorFault | undefined {
+    return placeFault(this.#superblock, group, this.#firstHeadEnd);
   }
 
   /** The checksum of a descriptor against what it should be; undefined when it is right, or there is none. */
