@@ -7,7 +7,8 @@ import {
   groupHead,
   type BlockRun,
 } from './group-head.js';
-import { countFault, type DescriptorFault, type GroupTable } from './groups.js';
+import { countFault, type DescriptorFault } from './group-faults.js';
+import type { GroupTable } from './groups.js';
 import type { Superblock } from './superblock.js';
 
 /** Where descriptors are, in bytes, asked for in ascending order. */

@@ -12,6 +12,8 @@ export interface GroupHead {
   readonly superblock: BlockRun;
   readonly descriptors: BlockRun;
   readonly reserved: BlockRun;
+  /** The end of the superblock and the descriptors: nothing else may lie before it. */
+  readonly descriptorsEnd: number;
   /** The end of all of them. */
   readonly endBlock: number;
 }
@@ -95,8 +97,9 @@ export function groupHead(layout: DescriptorLayout, group: number): GroupHead {
     blocks = 1;
   }
   const descriptors = take(blocks);
+  const descriptorsEnd = next;
   const reserved = take(copy ? layout.reservedDescriptorBlocks : 0);
-  return { superblock, descriptors, reserved, endBlock: next };
+  return { superblock, descriptors, reserved, descriptorsEnd, endBlock: next };
 }
 
 /** Where the descriptors are, the first copy of each, as runs of blocks in the order of the groups. */

@@ -208,6 +208,38 @@ describe('a group descriptor', () => {
   });
 });
 
+describe('a table of descriptors', () => {
+  test('that leaves group 0 no room is one finding', async () => {
+    const options = ['-b', '1024', '-O', WITHOUT_CHECKSUMS, '-g', '256'];
+    const image = sample(...options);
+    expect((await open(image)).findings).toEqual([]);
+    change(image, 'set_super_value reserved_gdt_blocks 255');
+    const { filesystem, findings } = await open(image);
+    expect(findings).toMatchObject([{ code: 'descriptors-overlap', severity: 'error', offset: 2 * KIB }]);
+    expect([...filesystem.groups]).toHaveLength(filesystem.groups.length);
+    expect(() => clean(image)).toThrow();
+  });
+
+  test('that lies outside the file system is one finding', async () => {
+    const image = sample('-b', '1024', '-O', 'none,filetype', '-I', '128');
+    const bytes = readSuperblock(image);
+    for (const [field, value] of [
+      ['s_blocks_count_lo', 2],
+      ['s_free_blocks_count_lo', 0],
+      ['s_r_blocks_count_lo', 0],
+      ['s_inodes_count', superBlock.decode(bytes).s_inodes_per_group],
+      ['s_free_inodes_count', 0],
+    ] as const) {
+      superBlock.set(bytes, field, value);
+    }
+    writeSuperblock(image, bytes);
+    const { filesystem, findings } = await open(image);
+    expect(findings).toMatchObject([{ code: 'descriptors-outside', severity: 'error', offset: 2 * KIB }]);
+    expect([...filesystem.groups]).toEqual([]);
+    expect(() => clean(image)).toThrow();
+  });
+});
+
 describe('a disk that is too short', () => {
   test('is one finding, and the groups that it holds are read', async () => {
     const image = formatSample(join(temporaryFolder(), 'a.raw'), 600 * MIB, '-O', 'none,extent,sparse_super');
