@@ -5,7 +5,7 @@ import { fileExtents } from './file-extents.js';
 import { corrupt, type ExtFilesystem } from './filesystem.js';
 import { inodeChecksumSeed } from './inode-checksum.js';
 import { describeInode, fileTypeOf } from './inode-facts.js';
-import { inodeOffset, readInode, type RawInode } from './inode.js';
+import { inodeIsIntact, inodeOffset, readInode, type RawInode } from './inode.js';
 import { readInlineData, reportInlineSize } from './inline-data.js';
 import {
   FILE_TYPE_DIRECTORY,
@@ -48,7 +48,12 @@ function folderReporter({ report }: ExtFilesystem, inodeNumber: number): (fault:
 const hex = (value: number): string => `0x${value.toString(16)}`;
 
 /** @returns false when the block is not what was written: whatever else is wrong in it has that reason */
-function blockIsIntact(folder: Folder, block: Uint8Array, fileBlock: number, offset: number): boolean {
+async function blockIsIntact(
+  folder: Folder,
+  block: Uint8Array,
+  fileBlock: number,
+  offset: number,
+): Promise<boolean> {
   const { filesystem, inodeNumber, raw } = folder;
   const seed = inodeChecksumSeed(filesystem.superblock, inodeNumber, raw.i_generation);
   if (seed === undefined) return true;
@@ -56,6 +61,8 @@ function blockIsIntact(folder: Folder, block: Uint8Array, fileBlock: number, off
   const { at, stored, computed } = directoryChecksum(seed, block, fileBlock, hashed);
   if (stored !== undefined && stored === computed) return true;
   const found = stored === undefined ? 'no checksum' : `checksum ${hex(stored)}`;
+  // The reason was told then.
+  if (!(await inodeIsIntact(filesystem, inodeNumber))) return true;
   const expected = computed === undefined ? 'a checksum' : hex(computed);
   folder.tell({ code: 'directory-checksum', offset: offset + at, found, expected });
   return false;
@@ -86,7 +93,7 @@ async function* blockEntries(folder: Folder): AsyncGenerator<DirectoryEntry> {
     for (let fileBlock = extent.fileBlock; fileBlock < next; fileBlock += 1) {
       const offset = (extent.fsBlock + fileBlock - extent.fileBlock) * blockBytes;
       const block = new Uint8Array(await read(offset, blockBytes));
-      const intact = blockIsIntact(folder, block, fileBlock, offset);
+      const intact = await blockIsIntact(folder, block, fileBlock, offset);
       yield* areaEntries(superblock, block, offset, intact ? folder.tell : () => undefined);
     }
   }
