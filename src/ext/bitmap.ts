@@ -32,12 +32,35 @@ export function lastSetBit(bitmap: Uint8Array, end: number): number {
   return -1;
 }
 
+/** How many of the lowest `end` bits are clear. */
+export function countClearBits(bitmap: Uint8Array, end: number): number {
+  let set = 0;
+  const wholeBytes = Math.floor(end / 8);
+  for (let byte = 0; byte < wholeBytes; byte += 1) set += SET_BITS[bitmap[byte] ?? 0] ?? 0;
+  if (end % 8 !== 0) set += SET_BITS[(bitmap[wholeBytes] ?? 0) & (2 ** (end % 8) - 1)] ?? 0;
+  return end - set;
+}
+
+/** How many bits of a byte are set. */
+const SET_BITS = Uint8Array.from({ length: 256 }, (_, byte) => {
+  let count = 0;
+  for (let rest = byte; rest !== 0; rest &= rest - 1) count += 1;
+  return count;
+});
+
 /** Sets bits that must be clear: nothing is ever given away twice. */
 export function setClearBits(bitmap: Uint8Array, from: number, count: number): void {
+  const used = firstSetBit(bitmap, from);
   const end = from + count;
   invariant(from >= 0 && end <= bitmap.length * 8, 'the bits are in the bitmap');
-  const used = firstSetBit(bitmap, from);
   invariant(used === -1 || used >= end, `the bits ${from} to ${end - 1} are clear (${used} is set)`);
+  setBits(bitmap, from, count);
+}
+
+/** Sets bits, whatever they were. */
+export function setBits(bitmap: Uint8Array, from: number, count: number): void {
+  const end = from + count;
+  invariant(from >= 0 && end <= bitmap.length * 8, 'the bits are in the bitmap');
   let at = from;
   for (; at < end && at % 8 !== 0; at += 1) setBit(bitmap, at);
   const wholeBytes = Math.floor((end - at) / 8);

@@ -3,6 +3,7 @@ import { areaEntries, type DirectoryEntry, type EntryFault } from './directory-b
 import { directoryChecksum } from './directory-checksum.js';
 import { fileExtents } from './file-extents.js';
 import { corrupt, type ExtFilesystem } from './filesystem.js';
+import { FindingCap } from './finding-cap.js';
 import { inodeChecksumSeed } from './inode-checksum.js';
 import { describeInode, fileTypeOf } from './inode-facts.js';
 import { inodeIsIntact, inodeOffset, readInode, type RawInode } from './inode.js';
@@ -18,8 +19,6 @@ export type { DirectoryEntry } from './directory-block.js';
 
 /** More entries than this in the root of a patch VDI is damage or malice. */
 const MAX_COLLECTED_BYTES = 16 * MIB;
-/** A folder with nothing but damage is not reported block by block. */
-const MAX_REPORTS_OF_A_CODE = 8;
 
 /** A folder while its entries are told. */
 interface Folder {
@@ -33,17 +32,6 @@ interface Folder {
 type FolderFault = Omit<EntryFault, 'code'> & {
   readonly code: EntryFault['code'] | 'directory-checksum' | 'directory-hole' | 'directory-size';
 };
-
-/** @returns reports what is wrong with a folder: 8 times each code at most, for it may be all of a large one */
-function folderReporter({ report }: ExtFilesystem, inodeNumber: number): (fault: FolderFault) => void {
-  const counts = new Map<string, number>();
-  return (fault) => {
-    const count = (counts.get(fault.code) ?? 0) + 1;
-    counts.set(fault.code, count);
-    if (count > MAX_REPORTS_OF_A_CODE) return;
-    report({ ...fault, severity: 'error', structure: `directory ${inodeNumber}`, space: 'disk' });
-  };
-}
 
 const hex = (value: number): string => `0x${value.toString(16)}`;
 
@@ -62,7 +50,7 @@ async function blockIsIntact(
   if (stored !== undefined && stored === computed) return true;
   const found = stored === undefined ? 'no checksum' : `checksum ${hex(stored)}`;
   // The reason was told then.
-  if (!(await inodeIsIntact(filesystem, inodeNumber))) return true;
+  if (!(await inodeIsIntact(filesystem, inodeNumber))) return false;
   const expected = computed === undefined ? 'a checksum' : hex(computed);
   folder.tell({ code: 'directory-checksum', offset: offset + at, found, expected });
   return false;
@@ -142,9 +130,13 @@ export async function* directoryEntries(
   if ((inode.i_flags & INODE_FLAG_ENCRYPT) !== 0)
     refuse('an encrypted directory', 'one that is not encrypted');
   const { sizeBytes, storage } = describeInode(filesystem, inodeNumber, inode);
-  const tell = folderReporter(filesystem, inodeNumber);
+  // A folder with nothing but damage is not reported block by block.
+  const cap = new FindingCap(filesystem.report);
+  const tell = (fault: FolderFault): void =>
+    cap.report({ ...fault, severity: 'error', structure: `directory ${inodeNumber}`, space: 'disk' });
   const folder: Folder = { filesystem, inodeNumber, raw: inode, sizeBytes, tell };
   yield* storage === 'inline' ? inlineEntries(folder) : blockEntries(folder);
+  cap.finish();
 }
 
 /**

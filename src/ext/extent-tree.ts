@@ -2,6 +2,7 @@ import { viewOf } from '../struct.js';
 import { crc32c } from './crc32c.js';
 import type { Extent } from './file-extents.js';
 import { corrupt, type ExtFilesystem } from './filesystem.js';
+import type { FindingCap } from './finding-cap.js';
 import { inodeIsIntact, type RawInode } from './inode.js';
 import { EXTENT_MAX_DEPTH, MAX_FILE_BLOCKS, extentTail } from './file-layout.js';
 import {
@@ -17,12 +18,9 @@ interface MapChecksums {
   readonly inodeNumber: number;
   /** What they continue from. */
   readonly seed: number;
-  /** Of those that were wrong. */
-  faults: number;
+  /** A tree with nothing but damage is not reported block by block. */
+  readonly cap: FindingCap;
 }
-
-/** A tree with nothing but damage is not reported block by block. */
-const MAX_CHECKSUM_REPORTS = 8;
 
 /** How a map is walked. */
 export interface MapWalk {
@@ -110,11 +108,9 @@ async function verifyChecksum(
   const stored = at + extentTail.sizeBytes <= bytes.length ? viewOf(bytes).getUint32(at, true) : undefined;
   const computed = crc32c(checksums.seed, bytes.subarray(0, at));
   if (stored === computed) return;
-  checksums.faults += 1;
-  if (checksums.faults > MAX_CHECKSUM_REPORTS) return;
   if (!(await inodeIsIntact(filesystem, checksums.inodeNumber))) return;
   const found = stored === undefined ? 'no room for a checksum' : `checksum 0x${stored.toString(16)}`;
-  filesystem.report({
+  checksums.cap.report({
     code: 'extent-block-checksum',
     severity: 'error',
     structure: `extent tree block ${offset / bytes.length}`,
@@ -171,7 +167,7 @@ async function nextChild(walk: MapWalk, node: Node): Promise<Node> {
  *
  * In memory is one node of each level, 6 at most. It ends, and reads no block twice: each node below the root holds
  * something, all that it holds starts within the range that its parent has for it, and these ranges are disjoint.
- * Reports `extent-block-checksum` (8 times at most), `extent-node-capacity`, `file-over-superblock`.
+ * Reports `extent-block-checksum`, `extent-node-capacity`, `file-over-superblock`.
  *
  * @throws PatchVdiError `image` for a damaged tree
  */
@@ -193,4 +189,5 @@ export async function* treeExtents(walk: MapWalk, raw: RawInode): AsyncGenerator
       yield extent;
     }
   }
+  walk.checksums?.cap.finish();
 }

@@ -1,10 +1,10 @@
 import { blockMapExtents } from './block-map.js';
 import { treeExtents, type MapWalk } from './extent-tree.js';
 import { corrupt, type ExtFilesystem } from './filesystem.js';
+import { FindingCap } from './finding-cap.js';
 import { inodeChecksumSeed } from './inode-checksum.js';
 import { blocks512, fileTypeOf, storageOf } from './inode-facts.js';
 import { inodeIsIntact, inodeOffset, type RawInode } from './inode.js';
-import { RO_COMPAT_BIGALLOC } from './file-layout.js';
 import { INODE_BLOCKS_UNIT_BYTES, INODE_FLAG_EXTENTS, inode as inodeLayout } from './layout.js';
 import { MappedBlocks } from './mapped-blocks.js';
 
@@ -69,7 +69,9 @@ function mapWalk(
     inodeNumber === undefined ? 0 : inodeOffset(filesystem, inodeNumber) + inodeLayout.rows.i_block[0];
   const mapped = new MappedBlocks(filesystem);
   const checksums =
-    inodeNumber === undefined || seed === undefined ? undefined : { inodeNumber, seed, faults: 0 };
+    inodeNumber === undefined || seed === undefined
+      ? undefined
+      : { inodeNumber, seed, cap: new FindingCap(filesystem.report) };
   return { filesystem, mapped, checksums, rootOffset, onTreeBlock };
 }
 
@@ -103,7 +105,7 @@ async function reportBlockCount(
   mappedBlocks: number,
 ): Promise<void> {
   const { superblock, report } = filesystem;
-  if ((superblock.features.roCompat & RO_COMPAT_BIGALLOC) !== 0) return;
+  if (superblock.blocksPerCluster > 1) return;
   const attributeBlocks = raw.i_file_acl_lo === 0 && raw.l_i_file_acl_high === 0 ? 0 : 1;
   const expected = (mappedBlocks + attributeBlocks) * (superblock.blockBytes / INODE_BLOCKS_UNIT_BYTES);
   const found = blocks512(superblock, raw);

@@ -24,16 +24,20 @@ export interface InodeBytes {
 }
 
 function groupOf({ superblock, groups }: ExtFilesystem, inodeNumber: number): BlockGroup | undefined {
-  return groups[Math.floor((inodeNumber - 1) / superblock.inodesPerGroup)];
+  return groups.at(Math.floor((inodeNumber - 1) / superblock.inodesPerGroup));
 }
 
 /** Where an inode stands on the disk, in bytes. @throws PatchVdiError `image` for a number that no inode has */
 export function inodeOffset(filesystem: ExtFilesystem, inodeNumber: number): number {
   const { superblock } = filesystem;
   const exists = inodeNumber >= 1 && inodeNumber <= superblock.inodeCount;
-  const group = exists ? groupOf(filesystem, inodeNumber) : undefined;
-  if (group === undefined) {
+  if (!exists) {
     throw corrupt(`inode ${inodeNumber}`, 0, `inode number ${inodeNumber}`, `1 to ${superblock.inodeCount}`);
+  }
+  const group = groupOf(filesystem, inodeNumber);
+  if (group === undefined) {
+    const found = 'a group whose descriptor cannot be used';
+    throw corrupt(`inode ${inodeNumber}`, 0, found, 'a group with a table of inodes');
   }
   const slot = (inodeNumber - 1) % superblock.inodesPerGroup;
   return group.inodeTableBlock * superblock.blockBytes + slot * superblock.inodeBytes;

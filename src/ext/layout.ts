@@ -246,29 +246,17 @@ export const COMPAT_HAS_JOURNAL = 0x4;
 export const COMPAT_EXT_ATTR = 0x8;
 export const COMPAT_SPARSE_SUPER2 = 0x200;
 
-/** `s_feature_incompat`, the bits the kernel defines ("Super Block", "Incompatible feature set"). */
-export const INCOMPAT_FEATURES: Readonly<Record<number, string>> = {
-  0x1: 'compression',
-  0x2: 'filetype',
-  0x4: 'needs_recovery',
-  0x8: 'journal_dev',
-  0x10: 'meta_bg',
-  0x40: 'extent',
-  0x80: '64bit',
-  0x100: 'mmp',
-  0x200: 'flex_bg',
-  0x400: 'ea_inode',
-  0x1000: 'dirdata',
-  0x2000: 'metadata_csum_seed',
-  0x4000: 'large_dir',
-  0x8000: 'inline_data',
-  0x10000: 'encrypt',
-  0x20000: 'casefold',
-};
-
+/** `s_feature_incompat` */
+export const INCOMPAT_RECOVER = 0x4;
+export const INCOMPAT_META_BG = 0x10;
+export const INCOMPAT_MMP = 0x100;
+export const INCOMPAT_FLEX_BG = 0x200;
+export const INCOMPAT_CSUM_SEED = 0x2000;
 export const INCOMPAT_FILETYPE = 0x2;
 export const INCOMPAT_64BIT = 0x80;
 /** `s_feature_ro_compat` */
+export const RO_COMPAT_BIGALLOC = 0x200;
+export const RO_COMPAT_ORPHAN_PRESENT = 0x10000;
 export const RO_COMPAT_SPARSE_SUPER = 0x1;
 export const RO_COMPAT_LARGE_FILE = 0x2;
 export const RO_COMPAT_GDT_CSUM = 0x10;

@@ -86,7 +86,7 @@ function superblockRanges({ superblock, groups }: ExtFilesystem): BlockRange[] {
     { name: 'group descriptors', firstBlock: firstDataBlock + 1, blockCount: tableBlocks },
   ];
   for (const group of superblock.backupGroups) {
-    const firstBlock = groups[group]?.firstBlock ?? 0;
+    const firstBlock = groups.at(group)?.firstBlock ?? 0;
     ranges.push({ name: BACKUP_NAME, firstBlock, blockCount: 1 });
     const blockCount = Math.min(tableBlocks, superblock.blockCount - firstBlock - 1);
     if (blockCount > 0)

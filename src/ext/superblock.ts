@@ -1,75 +1,62 @@
-import { PatchVdiError } from '../errors.js';
+import { throwErrors, type ReportFinding } from '../findings.js';
 import { viewOf } from '../struct.js';
-import { KIB, checkedBytes } from '../units.js';
+import { checkedBytes } from '../units.js';
 import { crc32c } from './crc32c.js';
+import {
+  READABLE_FEATURES,
+  featureNames,
+  hasFeature,
+  unreadable,
+  type FeatureNames,
+  type Features,
+} from './features.js';
 import {
   COMPAT_HAS_JOURNAL,
   COMPAT_SPARSE_SUPER2,
   EXT_MAGIC,
   INCOMPAT_64BIT,
-  INCOMPAT_FEATURES,
+  INCOMPAT_CSUM_SEED,
+  INCOMPAT_META_BG,
   RO_COMPAT_METADATA_CSUM,
   RO_COMPAT_SPARSE_SUPER,
-  SUPERBLOCK_OFFSET_BYTES,
-  groupDescriptor,
   superBlock,
 } from './layout.js';
+import { CHECKSUM_TYPE_CRC32C, REVISION_DYNAMIC } from './superblock-values.js';
+import { decodeFacts, type SuperblockFacts } from './superblock-facts.js';
+import { fieldFinding, hex, refusal, wide, type RawSuperblock } from './superblock-field.js';
+import { decodeGeometry, type Geometry } from './superblock-geometry.js';
+import { reportFeatures, reportState } from './superblock-state.js';
 
-/** `s_feature_compat`, `s_feature_incompat`, `s_feature_ro_compat`. */
-export interface Features {
-  readonly compat: number;
-  readonly incompat: number;
-  readonly roCompat: number;
-}
+export type { FeatureNames, Features } from './features.js';
 
 /** What the rest of the program knows of a superblock: checked, in our words, with units. */
-export interface Superblock {
-  readonly blockBytes: number;
-  readonly blockCount: number;
+export interface Superblock extends Geometry, SuperblockFacts {
+  /** In blocks, also with `bigalloc`. */
   readonly freeBlockCount: number;
-  readonly firstDataBlock: number;
-  readonly blocksPerGroup: number;
-  readonly inodesPerGroup: number;
-  readonly inodeCount: number;
-  readonly inodeBytes: number;
-  readonly groupCount: number;
-  /** Bytes of one group descriptor on disk: 32 or 64. */
-  readonly descriptorBytes: number;
+  readonly freeInodeCount: number;
+  /** Only root gets these. */
+  readonly reservedBlockCount: number;
+  /** `metadata_csum`, with the checksum that we know: whatever has a checksum can be checked. */
   readonly hasMetadataChecksums: boolean;
   /** What every CRC-32C of metadata but the superblock's own continues from. */
   readonly checksumSeed: number;
   /** The three sets of feature bits. */
   readonly features: Features;
-  /** Groups that hold a copy of the superblock and of the group descriptors, in order, besides group 0. */
+  readonly featureNames: FeatureNames;
+  /** Groups that hold a copy of the superblock, in order, besides group 0. */
   readonly backupGroups: readonly number[];
-  /** The first inode that is not reserved. */
-  readonly firstInodeNumber: number;
-  readonly freeInodeCount: number;
+  /**
+   * With `meta_bg`: the number of the first block of descriptors that is not behind the superblock but in the groups
+   * that it describes. Undefined without.
+   */
+  readonly firstMetaGroup: number | undefined;
+  /** Behind each copy of the descriptors, for growing. */
+  readonly reservedDescriptorBlocks: number;
   /** 0 without a journal in the file system. */
   readonly journalInodeNumber: number;
-  /** 16 bytes, a copy. */
-  readonly uuid: Uint8Array;
-  /** Up to 16 bytes before the first NUL, decoded as UTF-8; unprintable characters are as they stand. */
-  readonly label: string;
 }
 
-/** The incompatible features this reader understands; any other is refused by name. */
-const READABLE_INCOMPAT = new Set(['filetype', 'extent', '64bit', 'flex_bg']);
-
-function imageError(offset: number, found: string, expected: string): PatchVdiError {
-  return new PatchVdiError('image', 'this is not an ext file system that can be read', {
-    context: { operation: 'read the superblock', offset: SUPERBLOCK_OFFSET_BYTES + offset, found, expected },
-  });
-}
-
-function featureNames(bits: number): string[] {
-  const names: string[] = [];
-  for (let bit = 0; bit < 32; bit += 1) {
-    const value = 2 ** bit;
-    if (Math.floor(bits / value) % 2 === 1) names.push(INCOMPAT_FEATURES[value] ?? `0x${value.toString(16)}`);
-  }
-  return names;
-}
+const ALL_ONES = 0xffffffff;
 
 /**
  * Where `mke2fs` puts copies of the superblock (e2fsprogs, lib/ext2fs/closefs.c, ext2fs_bg_has_super): in the two
@@ -77,135 +64,154 @@ function featureNames(bits: number): string[] {
  * every group.
  */
 function backupGroups(features: Features, groupCount: number, named: Uint8Array): number[] {
-  const groups: number[] = [];
-  if ((features.compat & COMPAT_SPARSE_SUPER2) !== 0) {
+  const groups = new Set<number>();
+  if (hasFeature(features.compat, COMPAT_SPARSE_SUPER2)) {
     const numbers = viewOf(named);
     for (let at = 0; at < named.length; at += Uint32Array.BYTES_PER_ELEMENT) {
-      const group = numbers.getUint32(at, true);
-      if (group > 0 && group < groupCount) groups.push(group);
+      groups.add(numbers.getUint32(at, true));
     }
-    return groups;
+    return [...groups].filter((group) => group > 0 && group < groupCount).sort((a, b) => a - b);
   }
-  if ((features.roCompat & RO_COMPAT_SPARSE_SUPER) === 0) {
-    for (let group = 1; group < groupCount; group += 1) groups.push(group);
-    return groups;
+  if (!hasFeature(features.roCompat, RO_COMPAT_SPARSE_SUPER)) {
+    return Array.from({ length: groupCount - 1 }, (_, index) => index + 1);
   }
-  if (groupCount > 1) groups.push(1);
+  if (groupCount > 1) groups.add(1);
   for (const base of [3, 5, 7]) {
-    for (let group = base; group < groupCount; group *= base) groups.push(group);
+    for (let group = base; group < groupCount; group *= base) groups.add(group);
   }
-  return groups.sort((a, b) => a - b);
+  return [...groups].sort((a, b) => a - b);
 }
 
-/** `s_first_ino` and `s_inode_size` count from revision 1 on. */
-const GOOD_OLD_FIRST_INODE = 11;
+function requireReadable(raw: RawSuperblock, names: FeatureNames): void {
+  if (raw.s_magic !== EXT_MAGIC) throw refusal('s_magic', `s_magic ${hex(raw.s_magic)}`, hex(EXT_MAGIC));
+  if (raw.s_rev_level > REVISION_DYNAMIC) {
+    throw refusal('s_rev_level', `s_rev_level ${raw.s_rev_level}`, `at most ${REVISION_DYNAMIC}`);
+  }
+  const unknown = unreadable(names);
+  if (unknown.length > 0) {
+    const found = `the incompatible features ${unknown.join(', ')}`;
+    throw refusal('s_feature_incompat', found, `none but ${READABLE_FEATURES}`);
+  }
+}
+
+/** @returns whether checksums can be checked at all */
+function checkChecksum(
+  buffer: Uint8Array,
+  raw: RawSuperblock,
+  features: Features,
+  report: ReportFinding,
+): boolean {
+  if (!hasFeature(features.roCompat, RO_COMPAT_METADATA_CSUM)) return false;
+  if (raw.s_checksum_type !== CHECKSUM_TYPE_CRC32C) {
+    const found = `s_checksum_type ${raw.s_checksum_type}`;
+    report(fieldFinding('error', 'checksum-type', 's_checksum_type', found, '1 (CRC-32C)'));
+    return false;
+  }
+  const computed = crc32c(ALL_ONES, buffer.subarray(0, superBlock.rows.s_checksum[0]));
+  if (computed !== raw.s_checksum) {
+    const found = `s_checksum ${hex(raw.s_checksum)}`;
+    report(fieldFinding('error', 'superblock-checksum', 's_checksum', found, hex(computed)));
+  }
+  return true;
+}
+
+function decodeCounts(raw: RawSuperblock, features: Features, geometry: Geometry, report: ReportFinding) {
+  const has64bit = hasFeature(features.incompat, INCOMPAT_64BIT);
+  const total = (low: number, high: number): number => wide(low, has64bit ? high : 0);
+  const freeBlockCount = total(raw.s_free_blocks_count_lo, raw.s_free_blocks_count_hi);
+  const reservedBlockCount = total(raw.s_r_blocks_count_lo, raw.s_r_blocks_count_hi);
+  const { blockCount, inodeCount } = geometry;
+  // The last cluster may reach past the end.
+  if (freeBlockCount > blockCount + geometry.blocksPerCluster - 1) {
+    const found = `${freeBlockCount} free blocks`;
+    report(
+      fieldFinding('error', 'free-block-count', 's_free_blocks_count_lo', found, `${blockCount} at most`),
+    );
+  }
+  if (reservedBlockCount > blockCount) {
+    const found = `${reservedBlockCount} reserved blocks`;
+    report(
+      fieldFinding('error', 'reserved-block-count', 's_r_blocks_count_lo', found, `${blockCount} at most`),
+    );
+  }
+  if (raw.s_free_inodes_count > inodeCount) {
+    const found = `${raw.s_free_inodes_count} free inodes`;
+    report(fieldFinding('error', 'free-inode-count', 's_free_inodes_count', found, `${inodeCount} at most`));
+  }
+  return { freeBlockCount, reservedBlockCount, freeInodeCount: raw.s_free_inodes_count };
+}
+
+/** How many blocks of descriptors stand behind the superblock, and how many are kept free behind them. */
+function decodeDescriptorBlocks(
+  raw: RawSuperblock,
+  features: Features,
+  geometry: Geometry,
+  report: ReportFinding,
+): Pick<Superblock, 'firstMetaGroup' | 'reservedDescriptorBlocks'> {
+  // The block of pointers to them has no room for more (fs/ext4/super.c).
+  const mostReserved = geometry.blockBytes / Uint32Array.BYTES_PER_ELEMENT;
+  const reserved = raw.s_reserved_gdt_blocks;
+  if (reserved > mostReserved) {
+    const found = `${reserved} reserved descriptor blocks`;
+    report(
+      fieldFinding(
+        'error',
+        'reserved-descriptor-blocks',
+        's_reserved_gdt_blocks',
+        found,
+        `${mostReserved} at most`,
+      ),
+    );
+  }
+  const reservedDescriptorBlocks = reserved > mostReserved ? 0 : reserved;
+  if (!hasFeature(features.incompat, INCOMPAT_META_BG)) {
+    return { firstMetaGroup: undefined, reservedDescriptorBlocks };
+  }
+  const blocks = Math.ceil((geometry.groupCount * geometry.descriptorBytes) / geometry.blockBytes);
+  if (raw.s_first_meta_bg > blocks) {
+    const found = `s_first_meta_bg ${raw.s_first_meta_bg}`;
+    report(fieldFinding('error', 'first-meta-group', 's_first_meta_bg', found, `${blocks} at most`));
+  }
+  return { firstMetaGroup: Math.min(raw.s_first_meta_bg, blocks), reservedDescriptorBlocks: 0 };
+}
 
 /**
  * Decodes and checks the 1024 bytes of a superblock.
  *
  * @param buffer starts with the superblock; not kept and not changed
+ * @param report is told of everything that can be read past; by default the first error ends the reading
  * @throws PatchVdiError `image` that names the field, what it held and what it may hold
  */
-export function decodeSuperblock(buffer: Uint8Array): Superblock {
+export function decodeSuperblock(buffer: Uint8Array, report: ReportFinding = throwErrors): Superblock {
   const raw = superBlock.decode(buffer);
-  const at = (name: keyof typeof superBlock.rows) => superBlock.rows[name][0];
-  if (raw.s_magic !== EXT_MAGIC) {
-    throw imageError(at('s_magic'), `s_magic 0x${raw.s_magic.toString(16)}`, `0x${EXT_MAGIC.toString(16)}`);
-  }
-  const unknown = featureNames(raw.s_feature_incompat).filter((name) => !READABLE_INCOMPAT.has(name));
-  if (unknown.length > 0) {
-    throw imageError(
-      at('s_feature_incompat'),
-      `the incompatible features ${unknown.join(', ')}`,
-      `none but ${[...READABLE_INCOMPAT].join(', ')}`,
-    );
-  }
-  const hasMetadataChecksums = (raw.s_feature_ro_compat & RO_COMPAT_METADATA_CSUM) !== 0;
-  if (hasMetadataChecksums) {
-    const computed = crc32c(0xffffffff, buffer.subarray(0, at('s_checksum')));
-    if (computed !== raw.s_checksum) {
-      throw imageError(
-        at('s_checksum'),
-        `s_checksum 0x${raw.s_checksum.toString(16)}`,
-        `0x${computed.toString(16)}`,
-      );
-    }
-  }
-  if (raw.s_log_block_size > 6) {
-    throw imageError(
-      at('s_log_block_size'),
-      `s_log_block_size ${raw.s_log_block_size}`,
-      '0 to 6 (1 KiB to 64 KiB)',
-    );
-  }
-  const blockBytes = KIB * 2 ** raw.s_log_block_size;
-  const has64bit = (raw.s_feature_incompat & INCOMPAT_64BIT) !== 0;
-  const blockCount = raw.s_blocks_count_lo + (has64bit ? raw.s_blocks_count_hi * 2 ** 32 : 0);
-  // Every offset must stay a safe integer; that is 8 PiB, and files end at 16 TiB.
-  const maxBlockCount = Math.floor(Number.MAX_SAFE_INTEGER / blockBytes);
-  if (blockCount === 0 || blockCount > maxBlockCount || raw.s_first_data_block >= blockCount) {
-    throw imageError(at('s_blocks_count_lo'), `${blockCount} blocks`, `1 to ${maxBlockCount} blocks`);
-  }
-  if (raw.s_blocks_per_group < 8 || raw.s_blocks_per_group > 8 * blockBytes) {
-    throw imageError(
-      at('s_blocks_per_group'),
-      `s_blocks_per_group ${raw.s_blocks_per_group}`,
-      `8 to ${8 * blockBytes}`,
-    );
-  }
-  if (raw.s_inodes_per_group < 1 || raw.s_inodes_per_group > 8 * blockBytes) {
-    throw imageError(
-      at('s_inodes_per_group'),
-      `s_inodes_per_group ${raw.s_inodes_per_group}`,
-      `1 to ${8 * blockBytes}`,
-    );
-  }
-  const inodeBytes = raw.s_rev_level === 0 ? 128 : raw.s_inode_size;
-  if (inodeBytes < 128 || inodeBytes > blockBytes || (inodeBytes & (inodeBytes - 1)) !== 0) {
-    throw imageError(
-      at('s_inode_size'),
-      `s_inode_size ${inodeBytes}`,
-      `a power of two from 128 to ${blockBytes}`,
-    );
-  }
-  const descriptorBytes = has64bit ? raw.s_desc_size : 32;
-  if (descriptorBytes !== 32 && descriptorBytes !== groupDescriptor.sizeBytes) {
-    throw imageError(at('s_desc_size'), `s_desc_size ${descriptorBytes}`, '32 or 64');
-  }
-  const groupCount = Math.ceil((blockCount - raw.s_first_data_block) / raw.s_blocks_per_group);
   const features: Features = {
     compat: raw.s_feature_compat,
     incompat: raw.s_feature_incompat,
     roCompat: raw.s_feature_ro_compat,
   };
-  const labelEnd = raw.s_volume_name.indexOf(0);
+  const names = featureNames(features);
+  requireReadable(raw, names);
+  const hasMetadataChecksums = checkChecksum(buffer, raw, features, report);
+  const geometry = decodeGeometry(raw, features, report);
+  const facts = decodeFacts(raw, features);
+  reportFeatures(names, facts.revision, report);
+  reportState(facts, report);
+  const ownSeed = hasFeature(features.incompat, INCOMPAT_CSUM_SEED);
   return {
-    blockBytes,
-    blockCount,
-    freeBlockCount: raw.s_free_blocks_count_lo + (has64bit ? raw.s_free_blocks_count_hi * 2 ** 32 : 0),
-    firstDataBlock: raw.s_first_data_block,
-    blocksPerGroup: raw.s_blocks_per_group,
-    inodesPerGroup: raw.s_inodes_per_group,
-    inodeCount: raw.s_inodes_count,
-    inodeBytes,
-    groupCount,
-    descriptorBytes,
+    ...geometry,
+    ...facts,
+    ...decodeCounts(raw, features, geometry, report),
+    ...decodeDescriptorBlocks(raw, features, geometry, report),
     hasMetadataChecksums,
-    checksumSeed: crc32c(0xffffffff, raw.s_uuid),
+    checksumSeed: ownSeed ? raw.s_checksum_seed : crc32c(ALL_ONES, raw.s_uuid),
     features,
-    backupGroups: backupGroups(features, groupCount, raw.s_backup_bgs),
-    firstInodeNumber: raw.s_rev_level === 0 ? GOOD_OLD_FIRST_INODE : raw.s_first_ino,
-    freeInodeCount: raw.s_free_inodes_count,
-    journalInodeNumber: (features.compat & COMPAT_HAS_JOURNAL) === 0 ? 0 : raw.s_journal_inum,
-    uuid: new Uint8Array(raw.s_uuid),
-    // Our read-back compares it with what was asked for, so a byte order mark must not get lost.
-    label: new TextDecoder('utf-8', { ignoreBOM: true }).decode(
-      raw.s_volume_name.subarray(0, labelEnd === -1 ? 16 : labelEnd),
-    ),
+    featureNames: names,
+    backupGroups: backupGroups(features, geometry.groupCount, raw.s_backup_bgs),
+    journalInodeNumber: hasFeature(features.compat, COMPAT_HAS_JOURNAL) ? raw.s_journal_inum : 0,
   };
 }
 
 /** Bytes of the whole group descriptor table. */
-export function descriptorTableBytes(superblock: Superblock): number {
+export function descriptorTableBytes(superblock: Geometry): number {
   return checkedBytes(superblock.groupCount * superblock.descriptorBytes);
 }

@@ -2,6 +2,7 @@ import { isPatchVdiError } from '../errors.js';
 import { printableBytes } from './printable-bytes.js';
 import { directoryEntries, type DirectoryEntry } from './directory.js';
 import type { ExtFilesystem } from './filesystem.js';
+import { FindingCap } from './finding-cap.js';
 import { describeInode, type FileType, type InodeFacts } from './inode-facts.js';
 import { inodeOffset, readInode, reportDeleted } from './inode.js';
 import { INODE_FLAG_ENCRYPT } from './file-layout.js';
@@ -83,11 +84,20 @@ function mayEnter(
  *
  * Reports `directory-cycle` for a folder that is met again, which is not entered; `directory-unreadable` and
  * `inode-unreadable`; the warnings `directory-encrypted`, `directory-entry-type`, `deleted-inode`, `listing-cut` and `listing-depth`; and what
- * `directoryEntries` and `readInode` report.
+ * `directoryEntries` and `readInode` report. Of each code the first 20, then how many more.
  */
 export async function* walk(
   filesystem: ExtFilesystem,
-  { maxEntries = DEFAULT_MAX_ENTRIES, maxDepth = DEFAULT_MAX_DEPTH }: WalkOptions = {},
+  options: WalkOptions = {},
+): AsyncGenerator<WalkedEntry> {
+  const cap = new FindingCap(filesystem.report);
+  yield* walkAll({ ...filesystem, report: (finding) => cap.report(finding) }, options);
+  cap.finish();
+}
+
+async function* walkAll(
+  filesystem: ExtFilesystem,
+  { maxEntries = DEFAULT_MAX_ENTRIES, maxDepth = DEFAULT_MAX_DEPTH }: WalkOptions,
 ): AsyncGenerator<WalkedEntry> {
   const met = new Set([ROOT_INODE_NUMBER]);
   const open = (inodeNumber: number, prefix: string, entries: AsyncGenerator<DirectoryEntry>): OpenFolder => {

@@ -61,14 +61,13 @@ const INODE_FIELDS = Object.keys(inode.rows).filter((field) => field !== 'i_extr
 /** Whose damage cannot be read past. */
 const ENDS_READING: Readonly<Record<string, readonly string[]>> = {
   i_block: ['error: an extent tree node is damaged'],
-  i_size_high: ['error: inode 12 is damaged'],
 };
 
 const DAMAGES: readonly Damage[] = [
   ...INODE_FIELDS.map((field): Damage => [
     `a bit of ${field}`,
     (disk) => flipInode(disk, field as keyof typeof inode.rows),
-    ['inode-checksum'],
+    ['inode-checksum', ...(ENDS_READING[field] ?? [])],
   ]),
   ['i_extra_isize that is odd', ofInode({ i_extra_isize: 30 }), ['inode-extra-size']],
   ['i_extra_isize beyond the inode', ofInode({ i_extra_isize: 132 }), ['inode-extra-size']],

@@ -1,7 +1,6 @@
 /* Images of other people's programs: our reader, debugfs and the kernel see the same files. */
-import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { gunzipSync } from 'node:zlib';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import type { Finding } from '../../src/findings.js';
 import { openExt } from '../../src/ext/filesystem.js';
@@ -11,30 +10,24 @@ import { change } from '../oracles/debugfs.js';
 import { withKernelMount } from '../oracles/kernel-mount.js';
 import { requireRoot, requireTool } from '../oracles/require-tool.js';
 import { temporaryFolder } from '../oracles/temporary-folder.js';
+import { readableFixtures, unpackFixture } from './fixture-images.js';
 import { comparable, hashOurs, seenByDebugfs, seenByKernel, seenByUs, type Seen } from './three-readers.js';
 
 vi.setConfig({ testTimeout: 60_000 });
 
-const FIXTURES = join(import.meta.dirname, '../../fixtures/ext');
-const IMAGES = readdirSync(FIXTURES)
-  .filter((name) => name.endsWith('.img.gz') && !name.startsWith('refused-'))
-  .map((name) => name.replace('.img.gz', ''));
+const IMAGES = readableFixtures();
 /** Blocks larger than a page, and folders whose names have no case: not every kernel mounts these. */
 const NOT_FOR_THE_KERNEL = new Set(['ext4-16k', 'ext4-64k', 'ext4-casefold']);
 /** What the images were made from. */
 const PAYLOADS = new Map(
-  readFileSync(join(FIXTURES, 'patch.sha256'), 'utf8')
+  readFileSync(join(import.meta.dirname, '../../fixtures/ext/patch.sha256'), 'utf8')
     .split('\n')
     .map((line) => line.split('  ').reverse() as [name: string, sha256: string]),
 );
 
 beforeEach((context) => requireTool(context, 'debugfs'));
 
-function unpack(name: string): string {
-  const path = join(temporaryFolder(), `${name}.img`);
-  writeFileSync(path, gunzipSync(readFileSync(join(FIXTURES, `${name}.img.gz`))));
-  return path;
-}
+const unpack = (name: string): string => unpackFixture(name, temporaryFolder());
 
 async function readByUs(image: string): Promise<{ seen: Seen; findings: Finding[]; patch: string }> {
   const file = openRandomAccess(image);

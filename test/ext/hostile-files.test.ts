@@ -229,7 +229,7 @@ async function listingOf(entries: readonly Entry[], size: Record<string, number>
     i_block: node(60, { eh_max: 4 }, [leaf(0, 1, NODE_BLOCK)]),
     ...size,
   });
-  const { inodeTableBlock } = filesystem.groups[0] ?? { inodeTableBlock: 0 };
+  const { inodeTableBlock } = filesystem.groups.at(0) ?? { inodeTableBlock: 0 };
   const inodeOffset = inodeTableBlock * BLOCK_BYTES + (ROOT_INODE_NUMBER - 1) * 256;
   const padded = Buffer.concat([raw, Buffer.alloc(256 - raw.length)]);
   const read = async (offset: number, length: number): Promise<Uint8Array> =>

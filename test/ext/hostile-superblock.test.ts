@@ -11,7 +11,7 @@ import { SUPERBLOCK_OFFSET_BYTES, groupDescriptor, superBlock } from '../../src/
 import { decodeSuperblock } from '../../src/ext/superblock.js';
 import { KIB, MIB } from '../../src/units.js';
 import { requireTool } from '../oracles/require-tool.js';
-import { flipByte, formatSample, readAt, writeAt } from '../oracles/sample-image.js';
+import { flipByte, formatSample, writeAt } from '../oracles/sample-image.js';
 import { temporaryFolder } from '../oracles/temporary-folder.js';
 import { openImage, readSuperblock, writeSuperblock } from './images.js';
 
@@ -46,17 +46,19 @@ describe('a superblock', () => {
   test.for([
     ['no magic', { s_magic: 0 }, 's_magic 0x0', 's_magic'],
     ['a swapped magic', { s_magic: 0x53ef }, 's_magic 0x53ef', 's_magic'],
-    ['an encrypted file system', { s_feature_incompat: 0x10042 }, 'encrypt', 's_feature_incompat'],
-    ['a dirty journal', { s_feature_incompat: 0x46 }, 'needs_recovery', 's_feature_incompat'],
+    ['a revision of the future', { s_rev_level: 2 }, 's_rev_level 2', 's_rev_level'],
+    ['compressed files', { s_feature_incompat: 0x43 }, 'compression', 's_feature_incompat'],
     ['a journal device', { s_feature_incompat: 0x8 }, 'journal_dev', 's_feature_incompat'],
-    ['data in inodes', { s_feature_incompat: 0x8042 }, 'inline_data', 's_feature_incompat'],
-    ['descriptors all over the disk', { s_feature_incompat: 0x52 }, 'meta_bg', 's_feature_incompat'],
-    ['a feature of the future', { s_feature_incompat: 0x80000042 }, '0x80000000', 's_feature_incompat'],
-    ['two of them', { s_feature_incompat: 0x18042 }, 'inline_data, encrypt', 's_feature_incompat'],
+    ['data in directories', { s_feature_incompat: 0x1042 }, 'dirdata', 's_feature_incompat'],
+    ['a feature of the future', { s_feature_incompat: 0x80000042 }, 'FEATURE_I31', 's_feature_incompat'],
+    ['two of them', { s_feature_incompat: 0x1043 }, 'compression, dirdata', 's_feature_incompat'],
     ['blocks of 128 KiB', { s_log_block_size: 7 }, 's_log_block_size 7', 's_log_block_size'],
     ['blocks of 2^4095 KiB', { s_log_block_size: HUGE }, 's_log_block_size 4294967295', 's_log_block_size'],
     ['no blocks', { s_blocks_count_lo: 0 }, '0 blocks', 's_blocks_count_lo'],
-    ['a first block past the end', { s_first_data_block: 4096 }, '4096 blocks', 's_blocks_count_lo'],
+    ['a first block past the end', { s_first_data_block: 4096 }, '4096', 's_first_data_block'],
+    ['another first block', { s_first_data_block: 1 }, 's_first_data_block 1', 's_first_data_block'],
+    ['another number of clusters', { s_clusters_per_group: 32_760 }, '32760', 's_clusters_per_group'],
+    ['another number of blocks', { s_blocks_per_group: 32_760 }, '32760', 's_clusters_per_group'],
     ['no blocks in a group', { s_blocks_per_group: 0 }, 's_blocks_per_group 0', 's_blocks_per_group'],
     ['7 blocks in a group', { s_blocks_per_group: 7 }, 's_blocks_per_group 7', 's_blocks_per_group'],
     [
@@ -144,33 +146,10 @@ describe('a table of descriptors', () => {
     const image = sample();
     damageSuperblock(image, { s_blocks_count_lo: HUGE });
     truncateSync(image, 64 * KIB);
-    await expect(openImage(image)).rejects.toMatchObject({
+    const report = () => undefined;
+    await expect(openImage(image, { report })).rejects.toMatchObject({
       kind: 'image',
       message: 'the image ends too early',
-    });
-  });
-
-  test.for([
-    ['block bitmap', { bg_block_bitmap_lo: 4096 }, 'metadata up to block 4096'],
-    ['inode bitmap', { bg_inode_bitmap_lo: HUGE }, 'metadata up to block 4294967295'],
-    ['upper half of the inode bitmap', { bg_inode_bitmap_hi: 1 }, /^metadata up to block 42949/],
-    ['inode table', { bg_inode_table_lo: 4095 }, /^metadata up to block 4\d\d\d,/],
-    ['count of unused inodes', { bg_itable_unused_hi: 1 }, /, 6\d{4} unused inodes$/],
-  ] as const)('with a %s that lies outside is refused', async ([, values, found]) => {
-    const image = sample();
-    const bytes = readAt(image, BLOCK_BYTES, groupDescriptor.sizeBytes);
-    for (const [name, value] of Object.entries(values)) {
-      groupDescriptor.set(bytes, name as keyof typeof groupDescriptor.rows, value);
-    }
-    writeAt(image, BLOCK_BYTES, bytes);
-    await expect(openImage(image)).rejects.toMatchObject({
-      kind: 'image',
-      message: 'group descriptor 0 is damaged',
-      context: {
-        found: (typeof found === 'string'
-          ? expect.stringContaining(found)
-          : expect.stringMatching(found)) as unknown,
-      },
     });
   });
 });

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
-import { openExt, type ExtFilesystem } from '../../src/ext/filesystem.js';
+import { openExt, type ExtFilesystem, type OpenExtOptions } from '../../src/ext/filesystem.js';
 import { readDirectory } from '../../src/ext/directory.js';
 import { ROOT_INODE_NUMBER, SUPERBLOCK_OFFSET_BYTES, superBlock } from '../../src/ext/layout.js';
 import { crc32c } from '../../src/ext/crc32c.js';
@@ -34,10 +34,10 @@ export async function formatWithPatch(
 }
 
 /** Opens an image with our reader; closed when the test ends. */
-export function openImage(imagePath: string): Promise<ExtFilesystem> {
+export function openImage(imagePath: string, options: OpenExtOptions = {}): Promise<ExtFilesystem> {
   const file = openRandomAccess(imagePath);
   onTestFinished(() => file.close());
-  return openExt((offset, length) => Promise.resolve(file.read(offset, length)));
+  return openExt((offset, length) => Promise.resolve(file.read(offset, length)), options);
 }
 
 /** The inode number of a file in the root folder, as our reader finds it. */

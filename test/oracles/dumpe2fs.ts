@@ -44,3 +44,75 @@ export function freeBlocksOf(imagePath: string): readonly (readonly [first: numb
       }),
   );
 }
+
+/** Blocks from the first to the last, both included. */
+export type ListedRange = readonly [first: number, last: number];
+
+export interface ListedGroup {
+  readonly index: number;
+  readonly blocks: ListedRange;
+  /** The block of its superblock, if it has one. */
+  readonly superblock: number | undefined;
+  readonly descriptors: ListedRange | undefined;
+  readonly reserved: ListedRange | undefined;
+  readonly blockBitmap: number;
+  readonly inodeBitmap: number;
+  readonly inodeTable: ListedRange;
+  /** Clusters, with `bigalloc`. */
+  readonly freeBlockCount: number;
+  readonly freeInodeCount: number;
+  readonly directoryCount: number;
+  readonly unusedInodeCount: number;
+  /** `INODE_UNINIT`, `BLOCK_UNINIT`, `ITABLE_ZEROED`. */
+  readonly flags: readonly string[];
+  /** What the checksum of the descriptor should be, if it is not. */
+  readonly expectedChecksum: string | undefined;
+  /** Free blocks as the bitmap has them. */
+  readonly free: readonly ListedRange[];
+}
+
+/** The groups as dumpe2fs lists them. */
+export function groupsOf(imagePath: string): readonly ListedGroup[] {
+  const result = runJudge('dumpe2fs', [imagePath]);
+  if (result.exitCode !== 0) throw verdictAgainst('dumpe2fs', imagePath, result);
+  const texts = result.stdout.split(/^(?=Group \d+: )/m).slice(1);
+  return texts.map((text) => parseGroup(text));
+}
+
+function parseGroup(text: string): ListedGroup {
+  const range = (pattern: RegExp): ListedRange | undefined => {
+    const match = pattern.exec(text);
+    if (match === null) return undefined;
+    return [Number(match[1]), Number(match[2] ?? match[1])];
+  };
+  const number = (pattern: RegExp): number => Number(pattern.exec(text)?.[1] ?? 0);
+  const required = (pattern: RegExp): ListedRange => {
+    const found = range(pattern);
+    if (found === undefined) throw new Error(`dumpe2fs lists no ${String(pattern)} in ${text}`);
+    return found;
+  };
+  const free = /^ {2}Free blocks: (.*)$/m.exec(text)?.[1] ?? '';
+  return {
+    index: number(/^Group (\d+):/),
+    blocks: required(/\(Blocks (\d+)-(\d+)\)/),
+    superblock: range(/(?:Primary|Backup) superblock at (\d+)/)?.[0],
+    descriptors: range(/Group descriptors? at (\d+)(?:-(\d+))?/),
+    reserved: range(/Reserved GDT blocks at (\d+)(?:-(\d+))?/),
+    blockBitmap: required(/Block bitmap at (\d+)/)[0],
+    inodeBitmap: required(/Inode bitmap at (\d+)/)[0],
+    inodeTable: required(/Inode table at (\d+)(?:-(\d+))?/),
+    freeBlockCount: number(/(\d+) free (?:blocks|clusters),/),
+    freeInodeCount: number(/(\d+) free inodes/),
+    directoryCount: number(/(\d+) directories/),
+    unusedInodeCount: number(/(\d+) unused inodes/),
+    flags: (/^Group .*\[(.*)\]$/m.exec(text)?.[1] ?? '').split(', ').filter((flag) => flag !== ''),
+    expectedChecksum: /\(EXPECTED (0x[0-9a-f]+)\)/.exec(text)?.[1],
+    free: free
+      .split(', ')
+      .filter((piece) => piece !== '')
+      .map((piece) => {
+        const [first = 0, last = first] = piece.split('-').map(Number);
+        return [first, last] as const;
+      }),
+  };
+}

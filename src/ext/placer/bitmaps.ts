@@ -29,7 +29,7 @@ export async function* markBlocks(
   }
   const taken = new Map<number, number>();
   for (const [index, pieces] of inGroups) {
-    const group = groups[index];
+    const group = groups.at(index);
     if (group === undefined)
       throw corrupt('the file system', 0, `no group ${index}`, 'a group for every block');
     const offset = group.blockBitmapBlock * superblock.blockBytes;
@@ -50,7 +50,7 @@ export async function takeInode(
   filesystem: ExtFilesystem,
 ): Promise<{ readonly inodeNumber: number; readonly patch: BytePatch }> {
   const { superblock, groups, read } = filesystem;
-  const group: BlockGroup | undefined = groups[0];
+  const group: BlockGroup | undefined = groups.at(0);
   if (group === undefined) throw corrupt('the file system', 0, 'no group', 'at least one');
   const offset = group.inodeBitmapBlock * superblock.blockBytes;
   const bitmap = new Uint8Array(await read(offset, superblock.blockBytes));

@@ -20,7 +20,7 @@ export async function* lowerFreeCounts(
   const table = new Uint8Array(await read(tableOffset, descriptorTableBytes(superblock)));
   let total = 0;
   for (const [index, count] of taken) {
-    const group = groups[index];
+    const group = groups.at(index);
     invariant(
       group !== undefined && count <= group.freeBlockCount,
       `group ${index} has ${count} free blocks`,
@@ -30,10 +30,10 @@ export async function* lowerFreeCounts(
     total += count;
   }
   const firstDescriptor = table.subarray(0, descriptorBytes);
-  const freeInodes = groups[0]?.freeInodeCount ?? 0;
+  const freeInodes = groups.at(0)?.freeInodeCount ?? 0;
   groupDescriptor.set(firstDescriptor, 'bg_free_inodes_count_lo', freeInodes - 1);
 
-  const copies = superblock.backupGroups.map((index) => groups[index]?.firstBlock ?? 0);
+  const copies = superblock.backupGroups.map((index) => groups.at(index)?.firstBlock ?? 0);
   yield { offset: tableOffset, bytes: table };
   for (const block of copies) yield { offset: (block + 1) * blockBytes, bytes: table };
   for (const offset of [...copies.map((block) => block * blockBytes), SUPERBLOCK_OFFSET_BYTES]) {

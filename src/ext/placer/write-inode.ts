@@ -31,7 +31,7 @@ function epochBits(seconds: number): number {
 export function writeInode(filesystem: ExtFilesystem, file: FileInode): BytePatch {
   const { superblock, groups } = filesystem;
   const index = file.inodeNumber - 1;
-  const group = groups[Math.floor(index / superblock.inodesPerGroup)];
+  const group = groups.at(Math.floor(index / superblock.inodesPerGroup));
   if (group === undefined) throw corrupt('the file system', 0, `no inode ${file.inodeNumber}`, 'one');
   const { inodeBytes, blockBytes } = superblock;
   const offset = group.inodeTableBlock * blockBytes + (index % superblock.inodesPerGroup) * inodeBytes;
