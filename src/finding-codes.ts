@@ -69,6 +69,7 @@ export const FINDING_CODES = {
   'directory-entry': 'an entry does not fit its block',
   'directory-entry-inode': 'an entry names an inode that cannot be',
   'directory-entry-name': 'a name that no file can have',
+  'directory-entry-type': 'an entry tells another type than the inode has',
   'directory-hole': 'a folder with a hole',
   'directory-size': 'the size of a folder is not whole blocks',
   'directory-cycle': 'a folder is met twice',
@@ -76,4 +77,51 @@ export const FINDING_CODES = {
   'directory-unreadable': 'a folder cannot be read',
   'listing-cut': 'there are more files than are listed',
   'listing-depth': 'folders lie deeper than is listed',
+
+  // VHD: footers
+  'vhd-footer-missing': 'there is no footer at the end; its copy is used',
+  'vhd-footer-copy-missing': 'there is no copy of the footer at the front',
+  'vhd-footer-checksum': 'the footer is not what its checksum was made of',
+  'vhd-footer-copy-checksum': 'the copy of the footer is not what its checksum was made of',
+  'vhd-footers-disagree': 'the footer and its copy are not the same',
+  'vhd-format-version': 'a version of the format other than 1.0',
+  'vhd-features': 'features that the specification does not have',
+  'vhd-time-stamp': 'made in the future',
+  'vhd-unique-id': 'the unique id is null',
+  'vhd-saved-state': 'the disk belongs to a saved virtual machine',
+  'vhd-reserved': 'reserved bytes that are not zero',
+  'vhd-original-size': 'an original size that no disk has',
+
+  // VHD: sizes
+  'vhd-size-zero': 'a disk of no bytes',
+  'vhd-size-unaligned': 'a disk that is not whole sectors',
+  'vhd-size-limit': 'a disk beyond the 2040 GiB that libvhd and XAPI take',
+  'vhd-fixed-size': 'the file is not the disk and its footer',
+  'vhd-geometry': 'the geometry makes another size of it for some readers',
+
+  // VHD: header and table
+  'vhd-data-offset': 'the header is not where the footer says',
+  'vhd-header-cookie': 'the header has another cookie',
+  'vhd-header-checksum': 'the header is not what its checksum was made of',
+  'vhd-header-version': 'a version of the header other than 1.0',
+  'vhd-header-data-offset': 'the header leads somewhere, which it must not',
+  'vhd-block-size': 'blocks of another size than 2 MiB: XAPI corrupts smaller ones silently',
+  'vhd-max-table-entries': 'the block allocation table has not as many entries as the disk has blocks',
+  'vhd-batmap-missing': 'a batmap is announced and not there',
+  'vhd-bat-truncated': 'the file ends within the block allocation table',
+  'vhd-truncated': 'the file ends before its blocks do',
+  'vhd-structures-overlap': 'footer copy, header and table lie on each other',
+  'vhd-block-outside': 'a block lies behind the end of the file',
+  'vhd-block-in-structure': 'a block lies on a footer, the header or the table',
+  'vhd-blocks-overlap': 'two blocks lie on each other',
+  'vhd-unaccounted-bytes': 'bytes in the file that belong to nothing',
+
+  // VHD: parents
+  'vhd-parent-missing': 'the parent of a differencing disk is not there',
+  'vhd-parent-mismatch': 'what is there in its place is another disk',
+  'vhd-parent-unreadable': 'the parent cannot be read',
+  'vhd-parent-time': 'the parent was made after the disk that differs from it',
+  'vhd-parent-locator': 'where the parent is cannot be read',
 } as const;
+
+export type FindingCode = keyof typeof FINDING_CODES;

@@ -1,3 +1,4 @@
+import type { FindingCode } from '../finding-codes.js';
 import type { Finding, ReportFinding } from '../findings.js';
 import { FindingCap } from './finding-cap.js';
 import {
@@ -62,7 +63,7 @@ export function checkGroups(superblock: Superblock, groups: GroupTable, report: 
   reportTable(superblock, report);
   const cap = new FindingCap(report);
   const offsets = new DescriptorOffsets(superblock);
-  const tell = (index: number, code: string, { found, expected }: DescriptorFault): void => {
+  const tell = (index: number, code: FindingCode, { found, expected }: DescriptorFault): void => {
     const finding: Finding = {
       code,
       severity: 'error',

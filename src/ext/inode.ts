@@ -1,3 +1,4 @@
+import type { FindingCode } from '../finding-codes.js';
 import { corrupt, type BlockGroup, type ExtFilesystem } from './filesystem.js';
 import { inodeChecksum } from './inode-checksum.js';
 import { GOOD_OLD_INODE_BYTES, INCOMPAT_LARGE_DIR, MAX_FILE_BLOCKS } from './file-layout.js';
@@ -81,7 +82,7 @@ export async function inodeIsIntact(filesystem: ExtFilesystem, inodeNumber: numb
 }
 
 interface InodeFault {
-  readonly code: string;
+  readonly code: FindingCode;
   readonly field: keyof typeof inodeLayout.rows;
   readonly found: string;
   readonly expected: string;

@@ -1,3 +1,4 @@
+import type { FindingCode } from '../finding-codes.js';
 import { isPatchVdiError } from '../errors.js';
 import { printableBytes } from './printable-bytes.js';
 import { directoryEntries, type DirectoryEntry } from './directory.js';
@@ -36,7 +37,7 @@ interface OpenFolder {
 /** Runs a step; what cannot be read is reported under that code, and the listing goes on without it. */
 async function readPast<T>(
   filesystem: ExtFilesystem,
-  code: string,
+  code: FindingCode,
   structure: string,
   step: () => Promise<T>,
 ): Promise<T | undefined> {
@@ -60,7 +61,7 @@ function mayEnter(
   maxDepth: number,
 ): boolean {
   const { inodeNumber } = facts;
-  const tell = (code: string, severity: 'error' | 'warning', found: string, expected: string): false => {
+  const tell = (code: FindingCode, severity: 'error' | 'warning', found: string, expected: string): false => {
     const structure = `directory ${inodeNumber}`;
     report({ code, severity, structure, space: 'disk', offset, found, expected });
     return false;
