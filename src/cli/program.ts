@@ -3,6 +3,7 @@ import { PatchVdiError } from '../errors.js';
 import { buildCommand } from './command-build.js';
 import { doctorCommand } from './command-doctor.js';
 import { planCommand } from './command-plan.js';
+import { testCommand } from './command-test.js';
 import { exitCodeFor } from './exit-codes.js';
 import { watchInterrupts, type Interrupts } from './interrupts.js';
 import { errorObject, reportError } from './report-error.js';
@@ -50,6 +51,10 @@ function makeContext(interrupts: Interrupts, argv: readonly string[]) {
   return { context, wantsJson: () => json !== undefined, exitCode: () => exitCode };
 }
 
+function withSubcommands(command: Command): Command[] {
+  return [command, ...command.commands.flatMap(withSubcommands)];
+}
+
 function makeProgram(context: CommandContext, printErrors: boolean): Command {
   const program = new Command('patch-vdi')
     .description('Builds XenServer / XCP-ng patch disks: a signed upload becomes a sealed disk image.')
@@ -57,8 +62,9 @@ function makeProgram(context: CommandContext, printErrors: boolean): Command {
     .showHelpAfterError('(add --help for all options)')
     .addCommand(buildCommand(context))
     .addCommand(planCommand(context))
-    .addCommand(doctorCommand(context));
-  for (const command of [program, ...program.commands]) {
+    .addCommand(doctorCommand(context))
+    .addCommand(testCommand(context));
+  for (const command of withSubcommands(program)) {
     command
       .exitOverride()
       .configureHelp({ helpWidth: columnsOf(process.stdout) })
