@@ -108,7 +108,7 @@ sha256_of() {
   if command -v sha256sum >/dev/null 2>&1; then sha256sum <"$1"
   elif command -v shasum >/dev/null 2>&1; then shasum -a 256 <"$1"
   elif command -v openssl >/dev/null 2>&1; then openssl dgst -sha256 -r <"$1"
-  else echo none
+  else return 1
   fi
 }
 
@@ -139,7 +139,7 @@ ${before}
   tail -c +$((payload_offset + 1)) "$self" >"$folder/payload" || fail 'the payload could not be unpacked'
   found=$(size_of "$folder/payload")
   [ "$found" = $((payload_bytes)) ] || fail "$found bytes were unpacked instead of $((payload_bytes))"
-  found=$(sha256_of "$folder/payload")
+  found=$(sha256_of "$folder/payload") || fail 'there is no sha256sum, shasum or openssl to check the payload with'
   found=${'$'}{found%% *}
   [ "$found" = "$payload_sha256" ] || fail "the SHA-256 of the payload is $found instead of $payload_sha256"
   echo "unpacked $((payload_bytes)) bytes of payload: right"
