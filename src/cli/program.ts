@@ -59,6 +59,8 @@ function makeProgram(context: CommandContext, printErrors: boolean): Command {
   const program = new Command('patch-vdi')
     .description('Builds XenServer / XCP-ng patch disks: a signed upload becomes a sealed disk image.')
     .version(packageVersion())
+    // So that a command may have a --version of its own.
+    .enablePositionalOptions()
     .showHelpAfterError('(add --help for all options)')
     .addCommand(buildCommand(context))
     .addCommand(planCommand(context))

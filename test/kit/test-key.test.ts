@@ -39,7 +39,7 @@ describe('the numbers of a key', () => {
   test('openssl finds both primes prime, and one that was changed not', () => {
     const isPrime = (value: bigint): boolean => {
       const { stdout } = runJudge('openssl', ['prime', value.toString()]);
-      return / is prime$/.test(stdout.trim());
+      return stdout.trim().endsWith(' is prime');
     };
     expect([isPrime(p), isPrime(q), isPrime(p + 2n * 3n * 5n)]).toEqual([true, true, false]);
   });
