@@ -6,7 +6,7 @@ import { designPatch, makePatchFile, type PatchFile } from '../kit/make-patch.js
 import { openSigner } from '../kit/open-signer.js';
 import type { ApplyBehaviour } from '../kit/patch-script.js';
 import { parseSeed } from '../kit/seed.js';
-import type { PatchDesign } from '../kit/write-patch.js';
+import type { PatchDesign } from '../kit/patch-stream.js';
 import { describeBytes } from '../units.js';
 import { environmentOfProcess, sourceDateEpoch } from './environment.js';
 import { byteSize } from './image-options.js';
