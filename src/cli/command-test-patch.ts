@@ -109,9 +109,10 @@ function keyFolderOf({ sign, detached, unsigned }: RawPatchFileOptions): string 
   });
 }
 
-function refuseStandardOutput(output: string): void {
+/** @throws PatchVdiError `usage` */
+export function refuseStandardOutput(output: string): void {
   if (output !== '-') return;
-  throw new PatchVdiError('usage', 'a test patch is written to a file', {
+  throw new PatchVdiError('usage', 'what is made is written to a file', {
     context: { found: '-o -', expected: 'the name of a new file' },
   });
 }
