@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs';
 import { describe, expect, test, vi } from 'vitest';
 import type { Finding } from '../../src/findings.js';
-import { clusterCount, type BlockGroup } from '../../src/ext/groups.js';
+import { clusterCount, type BlockGroup } from '../../src/ext/block-group.js';
 import { descriptorChecksum } from '../../src/ext/features.js';
 import type { Superblock } from '../../src/ext/superblock.js';
 import { groupsOf } from '../oracles/dumpe2fs.js';

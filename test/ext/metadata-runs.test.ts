@@ -1,7 +1,10 @@
 import { describe, expect, test, vi } from 'vitest';
 import { metadataRuns, type MetadataName } from '../../src/ext/metadata-runs.js';
 import { groupsOf, superblockFields, type ListedGroup, type ListedRange } from '../oracles/dumpe2fs.js';
-import { fixtureBytes, openBytes } from './fixture-images.js';
+import { ask } from '../oracles/debugfs.js';
+import { requireTool } from '../oracles/require-tool.js';
+import { temporaryFolder } from '../oracles/temporary-folder.js';
+import { fixtureBytes, openBytes, unpackFixture } from './fixture-images.js';
 import { openImage } from './images.js';
 import { testOnEveryLayout } from './layouts.js';
 
@@ -82,4 +85,16 @@ test('bitmaps that lie side by side are one run', async () => {
   const bitmaps = [...metadataRuns(filesystem)].filter(({ name }) => name === 'block bitmaps');
   // 16 groups, of which 4 are packed together.
   expect(bitmaps.map(({ blockCount }) => blockCount)).toEqual([4, 4, 4, 4]);
+});
+
+test('debugfs, too, says of the first and the last block of each run that it is in use', async (context) => {
+  requireTool(context, 'debugfs');
+  for (const name of ['ext4-meta-bg-1k', 'ext4-bigalloc', 'ext2-small-groups', 'ext4-sparse-super2']) {
+    const image = unpackFixture(name, temporaryFolder());
+    const { filesystem } = await openBytes(fixtureBytes(name));
+    const runs = [...metadataRuns(filesystem)];
+    const blocks = runs.flatMap((run) => [run.firstBlock, run.firstBlock + run.blockCount - 1]);
+    const answers = ask(image, ...blocks.map((block) => `testb ${block}`));
+    expect(answers.match(/ marked in use/g)).toHaveLength(blocks.length);
+  }
 });
