@@ -46,7 +46,8 @@ export function uuidFromName(name: string): string {
   return withVersion(hash.subarray(0, 16), 5);
 }
 
-function checkUuid(option: string, text: string | undefined): string | undefined {
+/** The UUID in lower case. @throws PatchVdiError `usage` */
+export function checkUuid(option: string, text: string | undefined): string | undefined {
   if (text === undefined) return undefined;
   const lower = text.toLowerCase();
   const isUuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(lower);
@@ -69,7 +70,8 @@ function checkLabel(label: string): string {
   });
 }
 
-function checkEpoch(seconds: number | undefined): number | undefined {
+/** @throws PatchVdiError `usage` */
+export function checkEpoch(seconds: number | undefined): number | undefined {
   if (seconds === undefined) return undefined;
   if (Number.isInteger(seconds) && seconds >= 1 && seconds <= MAX_EPOCH_SECONDS) return seconds;
   throw new PatchVdiError('usage', 'the source date epoch cannot be used', {

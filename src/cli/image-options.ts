@@ -39,7 +39,8 @@ export function addImageOptions(command: Command): Command {
     );
 }
 
-function byteSize(option: string, text: string | undefined): number | undefined {
+/** @throws PatchVdiError `usage` */
+export function byteSize(option: string, text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
   const bytes = parseByteSize(text);
   if (bytes !== undefined) return bytes;

@@ -6,6 +6,7 @@ import { doctorCommand } from './command-doctor.js';
 import { extractCommand } from './command-extract.js';
 import { inspectCommand } from './command-inspect.js';
 import { planCommand } from './command-plan.js';
+import { testCommand } from './command-test.js';
 import { verifyCommand } from './command-verify.js';
 import { EXIT_DIFFERENT, exitCodeFor } from './exit-codes.js';
 import { watchInterrupts, type Interrupts } from './interrupts.js';
@@ -59,12 +60,18 @@ function makeContext(interrupts: Interrupts, argv: readonly string[]) {
   return { context, wantsJson: () => json !== undefined, exitCode: () => exitCode };
 }
 
+function withSubcommands(command: Command): Command[] {
+  return [command, ...command.commands.flatMap(withSubcommands)];
+}
+
 function makeProgram(context: CommandContext, printErrors: boolean): Command {
   const program = new Command('patch-vdi')
     .description(
       'Builds XenServer / XCP-ng patch disks (a signed upload becomes a sealed disk image), and looks into them.',
     )
     .version(packageVersion())
+    // So that a command may have a --version of its own.
+    .enablePositionalOptions()
     .showHelpAfterError('(add --help for all options)')
     .addCommand(buildCommand(context))
     .addCommand(planCommand(context))
@@ -72,8 +79,9 @@ function makeProgram(context: CommandContext, printErrors: boolean): Command {
     .addCommand(extractCommand(context))
     .addCommand(verifyCommand(context))
     .addCommand(diffCommand(context))
+    .addCommand(testCommand(context))
     .addCommand(doctorCommand(context));
-  for (const command of [program, ...program.commands]) {
+  for (const command of withSubcommands(program)) {
     command
       .exitOverride()
       .configureHelp({ helpWidth: columnsOf(process.stdout) })

@@ -4,9 +4,10 @@ import { packageFile } from '../../src/tools/package-files.js';
 import { runCli } from './cli.js';
 import { workspace } from './workspace.js';
 
-const COMMANDS = ['build', 'plan', 'doctor'];
+const COMMANDS = ['build', 'plan', 'doctor', 'test'];
+const SUBCOMMANDS = ['test key', 'test patch'];
 
-test.for(['', ...COMMANDS])('%s --help fits 80 columns', async (command) => {
+test.for(['', ...COMMANDS, ...SUBCOMMANDS])('%s --help fits 80 columns', async (command) => {
   const args = [...command.split(' ').filter((word) => word !== ''), '--help'];
   const { exitCode, stdout, stderr } = await runCli(workspace(), args);
   expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' });

@@ -9,7 +9,7 @@ export interface SourceFile {
 const FLOORS: ReadonlyArray<readonly string[]> = [
   ['index.ts'],
   ['cli'],
-  ['server'],
+  ['server', 'kit'],
   ['pool', 'xenapi'],
   ['build', 'inspect'],
   ['io'],

@@ -1,0 +1,20 @@
+/** Names that break what is put together carelessly: XML, shell words, here-documents, printf formats, terminals. */
+export const HOSTILE_TEXTS: readonly string[] = [
+  '',
+  ' ',
+  "it's",
+  `"quoted" & 'quoted'`,
+  "'; touch owned; '",
+  '$HOME ${PATH} $(touch owned) `touch owned`',
+  '<a href="x">&amp;&#10;</a> ]]> <!-- --> <?x ?>',
+  'one\ntwo\r\nthree\tfour',
+  'EOF\nEOF\n',
+  '\\n \\x41 \\\\ \\',
+  '%s %d %n %%',
+  '-n',
+  '*?[a-z]!#~',
+  'Größe 測試 🜁 \u202eright to left',
+  '\u0085\u2028\u00a0\u007f',
+  '### the payload follows ###\n',
+  'x'.repeat(16_384),
+];
