@@ -1,12 +1,13 @@
 import { PatchVdiError } from './errors.js';
+import type { FindingCode } from './finding-codes.js';
 
 /**
  * Something about an image that is not as it should be. Readers report what they find and go on wherever the rest
  * can still be told; what cannot be read past is a {@link PatchVdiError} of kind `image`.
  */
 export interface Finding {
-  /** Stable name for programs, in kebab case: `superblock-checksum`. The README lists all of them. */
-  readonly code: string;
+  /** Stable name for programs. */
+  readonly code: FindingCode;
   /** `error`: the image is damaged or lies. `warning`: worth knowing, the content is as it stands. */
   readonly severity: 'error' | 'warning';
   /** What it is about, for people: `group descriptor 3`, `footer`. */

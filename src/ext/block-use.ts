@@ -1,7 +1,7 @@
 import { firstClearBit, firstSetBit } from './bitmap.js';
 import type { ExtFilesystem } from './filesystem.js';
 import { groupFirstBlock, type BlockRun } from './group-head.js';
-import { clusterCount, type BlockGroup } from './groups.js';
+import { clusterCount, type BlockGroup } from './block-group.js';
 import { BitmapReader, isInitialised, uninitialisedBlockBitmap } from './read-bitmaps.js';
 
 /** Consecutive blocks that are all in use, or all free. */

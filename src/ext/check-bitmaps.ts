@@ -3,7 +3,7 @@ import { countClearBits } from './bitmap.js';
 import { crc32c } from './crc32c.js';
 import type { ExtFilesystem } from './filesystem.js';
 import { FindingCap } from './finding-cap.js';
-import { clusterCount, type BlockGroup } from './groups.js';
+import { clusterCount, type BlockGroup } from './block-group.js';
 import { SUPERBLOCK_OFFSET_BYTES, groupDescriptor, superBlock } from './layout.js';
 import { BitmapReader, isInitialised, uninitialisedBlockBitmap, type BitmapKind } from './read-bitmaps.js';
 import type { Superblock } from './superblock.js';
@@ -107,6 +107,9 @@ class BitmapCheck {
     const counted = this.counted * (blocks ? superblock.blocksPerCluster : 1);
     const inDescriptors = this.told * (blocks ? superblock.blocksPerCluster : 1);
     if (!complete || told === inDescriptors || (!this.damaged && told === counted)) return;
+    // More than there are at all: said when the superblock was read.
+    if (told > (blocks ? superblock.blockCount + superblock.blocksPerCluster - 1 : superblock.inodeCount))
+      return;
     const field = blocks ? 's_free_blocks_count_lo' : 's_free_inodes_count';
     this.#tell({
       code: blocks ? 'free-block-count' : 'free-inode-count',

@@ -1,3 +1,4 @@
+import type { FindingCode } from '../finding-codes.js';
 import type { Finding, ReportFinding } from '../findings.js';
 import { FindingCap } from './finding-cap.js';
 import {
@@ -7,7 +8,8 @@ import {
   groupHead,
   type BlockRun,
 } from './group-head.js';
-import { countFault, placeFault, type DescriptorFault, type GroupTable } from './groups.js';
+import { countFault, type DescriptorFault } from './group-faults.js';
+import type { GroupTable } from './groups.js';
 import type { Superblock } from './superblock.js';
 
 /** Where descriptors are, in bytes, asked for in ascending order. */
@@ -61,7 +63,7 @@ export function checkGroups(superblock: Superblock, groups: GroupTable, report: 
   reportTable(superblock, report);
   const cap = new FindingCap(report);
   const offsets = new DescriptorOffsets(superblock);
-  const tell = (index: number, code: string, { found, expected }: DescriptorFault): void => {
+  const tell = (index: number, code: FindingCode, { found, expected }: DescriptorFault): void => {
     const finding: Finding = {
       code,
       severity: 'error',
@@ -78,7 +80,7 @@ export function checkGroups(superblock: Superblock, groups: GroupTable, report: 
     if (group === undefined) continue;
     // A wrong checksum is the cause of whatever else is wrong.
     const checksum = groups.checksumFault(index);
-    const place = placeFault(superblock, group);
+    const place = groups.placeFault(group);
     const counts = countFault(superblock, group);
     if (checksum !== undefined) tell(index, 'group-descriptor-checksum', checksum);
     else if (place !== undefined) tell(index, 'group-descriptor-blocks', place);

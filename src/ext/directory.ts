@@ -3,9 +3,10 @@ import { areaEntries, type DirectoryEntry, type EntryFault } from './directory-b
 import { directoryChecksum } from './directory-checksum.js';
 import { fileExtents } from './file-extents.js';
 import { corrupt, type ExtFilesystem } from './filesystem.js';
+import { FindingCap } from './finding-cap.js';
 import { inodeChecksumSeed } from './inode-checksum.js';
 import { describeInode, fileTypeOf } from './inode-facts.js';
-import { inodeOffset, readInode, type RawInode } from './inode.js';
+import { inodeIsIntact, inodeOffset, readInode, type RawInode } from './inode.js';
 import { readInlineData, reportInlineSize } from './inline-data.js';
 import {
   FILE_TYPE_DIRECTORY,
@@ -18,8 +19,6 @@ export type { DirectoryEntry } from './directory-block.js';
 
 /** More entries than this in the root of a patch VDI is damage or malice. */
 const MAX_COLLECTED_BYTES = 16 * MIB;
-/** A folder with nothing but damage is not reported block by block. */
-const MAX_REPORTS_OF_A_CODE = 8;
 
 /** A folder while its entries are told. */
 interface Folder {
@@ -34,21 +33,15 @@ type FolderFault = Omit<EntryFault, 'code'> & {
   readonly code: EntryFault['code'] | 'directory-checksum' | 'directory-hole' | 'directory-size';
 };
 
-/** @returns reports what is wrong with a folder: 8 times each code at most, for it may be all of a large one */
-function folderReporter({ report }: ExtFilesystem, inodeNumber: number): (fault: FolderFault) => void {
-  const counts = new Map<string, number>();
-  return (fault) => {
-    const count = (counts.get(fault.code) ?? 0) + 1;
-    counts.set(fault.code, count);
-    if (count > MAX_REPORTS_OF_A_CODE) return;
-    report({ ...fault, severity: 'error', structure: `directory ${inodeNumber}`, space: 'disk' });
-  };
-}
-
 const hex = (value: number): string => `0x${value.toString(16)}`;
 
 /** @returns false when the block is not what was written: whatever else is wrong in it has that reason */
-function blockIsIntact(folder: Folder, block: Uint8Array, fileBlock: number, offset: number): boolean {
+async function blockIsIntact(
+  folder: Folder,
+  block: Uint8Array,
+  fileBlock: number,
+  offset: number,
+): Promise<boolean> {
   const { filesystem, inodeNumber, raw } = folder;
   const seed = inodeChecksumSeed(filesystem.superblock, inodeNumber, raw.i_generation);
   if (seed === undefined) return true;
@@ -56,6 +49,8 @@ function blockIsIntact(folder: Folder, block: Uint8Array, fileBlock: number, off
   const { at, stored, computed } = directoryChecksum(seed, block, fileBlock, hashed);
   if (stored !== undefined && stored === computed) return true;
   const found = stored === undefined ? 'no checksum' : `checksum ${hex(stored)}`;
+  // The reason was told then.
+  if (!(await inodeIsIntact(filesystem, inodeNumber))) return false;
   const expected = computed === undefined ? 'a checksum' : hex(computed);
   folder.tell({ code: 'directory-checksum', offset: offset + at, found, expected });
   return false;
@@ -86,7 +81,7 @@ async function* blockEntries(folder: Folder): AsyncGenerator<DirectoryEntry> {
     for (let fileBlock = extent.fileBlock; fileBlock < next; fileBlock += 1) {
       const offset = (extent.fsBlock + fileBlock - extent.fileBlock) * blockBytes;
       const block = new Uint8Array(await read(offset, blockBytes));
-      const intact = blockIsIntact(folder, block, fileBlock, offset);
+      const intact = await blockIsIntact(folder, block, fileBlock, offset);
       yield* areaEntries(superblock, block, offset, intact ? folder.tell : () => undefined);
     }
   }
@@ -135,9 +130,13 @@ export async function* directoryEntries(
   if ((inode.i_flags & INODE_FLAG_ENCRYPT) !== 0)
     refuse('an encrypted directory', 'one that is not encrypted');
   const { sizeBytes, storage } = describeInode(filesystem, inodeNumber, inode);
-  const tell = folderReporter(filesystem, inodeNumber);
+  // A folder with nothing but damage is not reported block by block.
+  const cap = new FindingCap(filesystem.report);
+  const tell = (fault: FolderFault): void =>
+    cap.report({ ...fault, severity: 'error', structure: `directory ${inodeNumber}`, space: 'disk' });
   const folder: Folder = { filesystem, inodeNumber, raw: inode, sizeBytes, tell };
   yield* storage === 'inline' ? inlineEntries(folder) : blockEntries(folder);
+  cap.finish();
 }
 
 /**

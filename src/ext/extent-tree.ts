@@ -2,7 +2,8 @@ import { viewOf } from '../struct.js';
 import { crc32c } from './crc32c.js';
 import type { Extent } from './file-extents.js';
 import { corrupt, type ExtFilesystem } from './filesystem.js';
-import type { RawInode } from './inode.js';
+import type { FindingCap } from './finding-cap.js';
+import { inodeIsIntact, type RawInode } from './inode.js';
 import { EXTENT_MAX_DEPTH, MAX_FILE_BLOCKS, extentTail } from './file-layout.js';
 import {
   EXTENT_MAGIC,
@@ -13,12 +14,20 @@ import {
 } from './layout.js';
 import type { MappedBlocks } from './mapped-blocks.js';
 
+interface MapChecksums {
+  readonly inodeNumber: number;
+  /** What they continue from. */
+  readonly seed: number;
+  /** A tree with nothing but damage is not reported block by block. */
+  readonly cap: FindingCap;
+}
+
 /** How a map is walked. */
 export interface MapWalk {
   readonly filesystem: ExtFilesystem;
   readonly mapped: MappedBlocks;
-  /** What the checksums of tree blocks continue from; undefined: they are not looked at. */
-  readonly checksumSeed: number | undefined;
+  /** Undefined: checksums of tree blocks are not looked at. */
+  readonly checksums: MapChecksums | undefined;
   /** Where `i_block` stands on the disk, in bytes; 0 when nobody told. */
   readonly rootOffset: number;
   /** Is told each block of the map itself, in the order in which they are met. */
@@ -49,13 +58,13 @@ interface NodeRange {
 const entryOffset = (index: number): number => extentHeader.sizeBytes + index * extentLeaf.sizeBytes;
 
 /** @param depth undefined for the root, which tells it */
-function openNode(
+async function openNode(
   walk: MapWalk,
   bytes: Uint8Array,
   offset: number,
   depth: number | undefined,
   range: NodeRange,
-): Node {
+): Promise<Node> {
   const header = extentHeader.decode(bytes);
   const capacity = Math.floor((bytes.length - extentHeader.sizeBytes) / extentLeaf.sizeBytes);
   const depthFits = depth === undefined ? header.eh_depth <= EXTENT_MAX_DEPTH : header.eh_depth === depth;
@@ -80,21 +89,28 @@ function openNode(
       found,
       expected,
     });
-  } else if (depth !== undefined) verifyChecksum(walk, bytes, offset, header.eh_max);
+  } else if (depth !== undefined) await verifyChecksum(walk, bytes, offset, header.eh_max);
   const { first: firstAllowed, end: endFileBlock } = range;
   const { eh_depth, eh_entries: entryCount } = header;
   return { bytes, offset, depth: eh_depth, entryCount, endFileBlock, next: 0, firstAllowed };
 }
 
 /** `et_checksum` stands behind the room for `eh_max` entries, and covers all of it. */
-function verifyChecksum(walk: MapWalk, bytes: Uint8Array, offset: number, maxEntries: number): void {
-  if (walk.checksumSeed === undefined) return;
+async function verifyChecksum(
+  walk: MapWalk,
+  bytes: Uint8Array,
+  offset: number,
+  maxEntries: number,
+): Promise<void> {
+  const { checksums, filesystem } = walk;
+  if (checksums === undefined) return;
   const at = entryOffset(maxEntries);
   const stored = at + extentTail.sizeBytes <= bytes.length ? viewOf(bytes).getUint32(at, true) : undefined;
-  const computed = crc32c(walk.checksumSeed, bytes.subarray(0, at));
+  const computed = crc32c(checksums.seed, bytes.subarray(0, at));
   if (stored === computed) return;
+  if (!(await inodeIsIntact(filesystem, checksums.inodeNumber))) return;
   const found = stored === undefined ? 'no room for a checksum' : `checksum 0x${stored.toString(16)}`;
-  walk.filesystem.report({
+  checksums.cap.report({
     code: 'extent-block-checksum',
     severity: 'error',
     structure: `extent tree block ${offset / bytes.length}`,
@@ -143,7 +159,7 @@ async function nextChild(walk: MapWalk, node: Node): Promise<Node> {
   const bytes = new Uint8Array(await walk.filesystem.read(child * blockBytes, blockBytes));
   // What the leaf before this one mapped is behind us, whatever this one's index says.
   const range = { first: raw.ei_block, end };
-  return openNode(walk, bytes, child * blockBytes, node.depth - 1, range);
+  return await openNode(walk, bytes, child * blockBytes, node.depth - 1, range);
 }
 
 /**
@@ -156,7 +172,9 @@ async function nextChild(walk: MapWalk, node: Node): Promise<Node> {
  * @throws PatchVdiError `image` for a damaged tree
  */
 export async function* treeExtents(walk: MapWalk, raw: RawInode): AsyncGenerator<Extent> {
-  const path = [openNode(walk, raw.i_block, walk.rootOffset, undefined, { first: 0, end: MAX_FILE_BLOCKS })];
+  const path = [
+    await openNode(walk, raw.i_block, walk.rootOffset, undefined, { first: 0, end: MAX_FILE_BLOCKS }),
+  ];
   let endOfLast = 0;
   for (let node = path.at(-1); node !== undefined; node = path.at(-1)) {
     if (node.next === node.entryCount) path.pop();
@@ -171,4 +189,5 @@ export async function* treeExtents(walk: MapWalk, raw: RawInode): AsyncGenerator
       yield extent;
     }
   }
+  walk.checksums?.cap.finish();
 }

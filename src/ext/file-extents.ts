@@ -1,10 +1,10 @@
 import { blockMapExtents } from './block-map.js';
 import { treeExtents, type MapWalk } from './extent-tree.js';
 import { corrupt, type ExtFilesystem } from './filesystem.js';
+import { FindingCap } from './finding-cap.js';
 import { inodeChecksumSeed } from './inode-checksum.js';
 import { blocks512, fileTypeOf, storageOf } from './inode-facts.js';
-import { inodeOffset, type RawInode } from './inode.js';
-import { RO_COMPAT_BIGALLOC } from './file-layout.js';
+import { inodeIsIntact, inodeOffset, type RawInode } from './inode.js';
 import { INODE_BLOCKS_UNIT_BYTES, INODE_FLAG_EXTENTS, inode as inodeLayout } from './layout.js';
 import { MappedBlocks } from './mapped-blocks.js';
 
@@ -63,11 +63,16 @@ function mapWalk(
   onTreeBlock: (fsBlock: number) => void = () => undefined,
 ): MapWalk {
   const { superblock } = filesystem;
-  const checksumSeed =
+  const seed =
     inodeNumber === undefined ? undefined : inodeChecksumSeed(superblock, inodeNumber, raw.i_generation);
   const rootOffset =
     inodeNumber === undefined ? 0 : inodeOffset(filesystem, inodeNumber) + inodeLayout.rows.i_block[0];
-  return { filesystem, mapped: new MappedBlocks(filesystem), checksumSeed, rootOffset, onTreeBlock };
+  const mapped = new MappedBlocks(filesystem);
+  const checksums =
+    inodeNumber === undefined || seed === undefined
+      ? undefined
+      : { inodeNumber, seed, cap: new FindingCap(filesystem.report) };
+  return { filesystem, mapped, checksums, rootOffset, onTreeBlock };
 }
 
 /**
@@ -89,21 +94,22 @@ export async function* fileExtents(
   if (HAS_NO_BLOCKS.has(fileTypeOf(raw)) || storage === 'inline' || storage === 'fast symlink') return;
   const walk = mapWalk(filesystem, inodeNumber, raw, onTreeBlock);
   yield* merged(storage === 'extents' ? treeExtents(walk, raw) : blockMapExtents(walk, raw));
-  if (storage === 'extents') reportBlockCount(filesystem, inodeNumber, raw, walk.mapped.total);
+  if (storage === 'extents') await reportBlockCount(filesystem, inodeNumber, raw, walk.mapped.total);
 }
 
 /** With extents all blocks of a file are met; of clusters (`bigalloc`) the count says too little. */
-function reportBlockCount(
-  { superblock, report }: ExtFilesystem,
+async function reportBlockCount(
+  filesystem: ExtFilesystem,
   inodeNumber: number,
   raw: RawInode,
   mappedBlocks: number,
-): void {
-  if ((superblock.features.roCompat & RO_COMPAT_BIGALLOC) !== 0) return;
+): Promise<void> {
+  const { superblock, report } = filesystem;
+  if (superblock.blocksPerCluster > 1) return;
   const attributeBlocks = raw.i_file_acl_lo === 0 && raw.l_i_file_acl_high === 0 ? 0 : 1;
   const expected = (mappedBlocks + attributeBlocks) * (superblock.blockBytes / INODE_BLOCKS_UNIT_BYTES);
   const found = blocks512(superblock, raw);
-  if (found === expected) return;
+  if (found === expected || !(await inodeIsIntact(filesystem, inodeNumber))) return;
   report({
     code: 'inode-block-count',
     severity: 'warning',

@@ -130,7 +130,6 @@ export const MODE_TYPE_SOCKET = 0xc000;
 export const INCOMPAT_EA_INODE = 0x400;
 export const INCOMPAT_LARGE_DIR = 0x4000;
 export const RO_COMPAT_HUGE_FILE = 0x8;
-export const RO_COMPAT_BIGALLOC = 0x200;
 
 /** `file_type` of a directory entry */
 export const FILE_TYPE_DIRECTORY = 2;

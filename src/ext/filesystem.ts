@@ -7,7 +7,8 @@ import { SUPERBLOCK_OFFSET_BYTES, superBlock } from './layout.js';
 import { decodeSuperblock, type Superblock } from './superblock.js';
 
 export { corrupt } from './corrupt.js';
-export { inodeTableBytes, type BlockGroup, type GroupTable } from './groups.js';
+export { inodeTableBytes, type BlockGroup } from './block-group.js';
+export { type GroupTable } from './groups.js';
 
 /** An opened ext file system: the superblock, the groups, and how to read. */
 export interface ExtFilesystem {

@@ -12,6 +12,8 @@ export interface GroupHead {
   readonly superblock: BlockRun;
   readonly descriptors: BlockRun;
   readonly reserved: BlockRun;
+  /** The end of the superblock and the descriptors: nothing else may lie before it. */
+  readonly descriptorsEnd: number;
   /** The end of all of them. */
   readonly endBlock: number;
 }
@@ -46,6 +48,8 @@ export function groupFirstBlock(layout: DescriptorLayout, group: number): number
 
 /** Whether an ascending list of numbers has one. */
 function includesSorted(sorted: readonly number[], value: number): boolean {
+  // Without `sparse_super` they are all numbers from 1 on.
+  if (sorted[value - 1] === value) return true;
   let low = 0;
   let high = sorted.length;
   while (low < high) {
@@ -93,8 +97,9 @@ export function groupHead(layout: DescriptorLayout, group: number): GroupHead {
     blocks = 1;
   }
   const descriptors = take(blocks);
+  const descriptorsEnd = next;
   const reserved = take(copy ? layout.reservedDescriptorBlocks : 0);
-  return { superblock, descriptors, reserved, endBlock: next };
+  return { superblock, descriptors, reserved, descriptorsEnd, endBlock: next };
 }
 
 /** Where the descriptors are, the first copy of each, as runs of blocks in the order of the groups. */

@@ -89,10 +89,11 @@ function isFastSymlink(superblock: Superblock, raw: RawInode): boolean {
   if ((superblock.features.incompat & INCOMPAT_EA_INODE) !== 0) {
     return sizeBytes > 0 && sizeBytes < raw.i_block.length;
   }
-  // A block of attributes counts, too: one cluster, whatever its size is.
+  // A block of attributes counts, too: all of its cluster.
   const hasAttributeBlock = raw.i_file_acl_lo !== 0 || raw.l_i_file_acl_high !== 0;
-  const count = blocks512(superblock, raw);
-  return hasAttributeBlock ? sizeBytes < raw.i_block.length : count === 0;
+  const clusterBytes = superblock.blocksPerCluster * superblock.blockBytes;
+  const attributeBlocks = hasAttributeBlock ? clusterBytes / INODE_BLOCKS_UNIT_BYTES : 0;
+  return blocks512(superblock, raw) === attributeBlocks;
 }
 
 export function storageOf(superblock: Superblock, raw: RawInode): FileStorage {

@@ -1,3 +1,4 @@
+import type { FindingCode } from '../finding-codes.js';
 import { corrupt, type BlockGroup, type ExtFilesystem } from './filesystem.js';
 import { inodeChecksum } from './inode-checksum.js';
 import { GOOD_OLD_INODE_BYTES, INCOMPAT_LARGE_DIR, MAX_FILE_BLOCKS } from './file-layout.js';
@@ -6,6 +7,8 @@ import {
   INODE_FLAG_INLINE_DATA,
   MODE_TYPE_MASK,
   MODE_TYPE_REGULAR,
+  EXTENT_MAGIC,
+  extentHeader,
   inode as inodeLayout,
 } from './layout.js';
 import type { StructValues } from '../struct.js';
@@ -29,9 +32,13 @@ function groupOf({ superblock, groups }: ExtFilesystem, inodeNumber: number): Bl
 export function inodeOffset(filesystem: ExtFilesystem, inodeNumber: number): number {
   const { superblock } = filesystem;
   const exists = inodeNumber >= 1 && inodeNumber <= superblock.inodeCount;
-  const group = exists ? groupOf(filesystem, inodeNumber) : undefined;
-  if (group === undefined) {
+  if (!exists) {
     throw corrupt(`inode ${inodeNumber}`, 0, `inode number ${inodeNumber}`, `1 to ${superblock.inodeCount}`);
+  }
+  const group = groupOf(filesystem, inodeNumber);
+  if (group === undefined) {
+    const found = 'a group whose descriptor cannot be used';
+    throw corrupt(`inode ${inodeNumber}`, 0, found, 'a group with a table of inodes');
   }
   const slot = (inodeNumber - 1) % superblock.inodesPerGroup;
   return group.inodeTableBlock * superblock.blockBytes + slot * superblock.inodeBytes;
@@ -64,8 +71,18 @@ export async function readInode(filesystem: ExtFilesystem, inodeNumber: number):
   return raw;
 }
 
+/**
+ * Whether an inode has the checksum that it should have. When it has not, that was reported, and what follows from it is
+ * not reported again: its times, its counts, the checksums that continue from its generation.
+ */
+export async function inodeIsIntact(filesystem: ExtFilesystem, inodeNumber: number): Promise<boolean> {
+  const { bytes } = await readInodeBytes(filesystem, inodeNumber);
+  const checksum = inodeChecksum(filesystem.superblock, inodeNumber, bytes);
+  return checksum === undefined || checksum.stored === checksum.computed;
+}
+
 interface InodeFault {
-  readonly code: string;
+  readonly code: FindingCode;
   readonly field: keyof typeof inodeLayout.rows;
   readonly found: string;
   readonly expected: string;
@@ -92,8 +109,7 @@ function inodeFault(
     const found = `checksum ${hex(checksum.stored)}`;
     return { code: 'inode-checksum', field: 'l_i_checksum_lo', found, expected: hex(checksum.computed) };
   }
-  const inlineAndExtents = (raw.i_flags & INODE_FLAG_EXTENTS) !== 0 && hasInlineData(raw);
-  if (inlineAndExtents) {
+  if (saysExtentsAndInline(raw)) {
     const found = `i_flags ${hex(raw.i_flags)}: extents and inline data`;
     return { code: 'inode-flags', field: 'i_flags', found, expected: 'one of the two' };
   }
@@ -118,8 +134,12 @@ export function extraBytes({ inodeBytes }: Superblock, raw: RawInode): number | 
   return raw.i_extra_isize === 0 ? inodeLayout.sizeBytes - GOOD_OLD_INODE_BYTES : raw.i_extra_isize;
 }
 
-/** Content in the inode itself. */
+const saysExtentsAndInline = ({ i_flags: flags }: RawInode): boolean =>
+  (flags & INODE_FLAG_EXTENTS) !== 0 && (flags & INODE_FLAG_INLINE_DATA) !== 0;
+
+/** Content in the inode itself. Of an inode that says so, and extents, too, the magic of an extent tree decides. */
 export function hasInlineData(raw: RawInode): boolean {
+  if (saysExtentsAndInline(raw)) return extentHeader.decode(raw.i_block).eh_magic !== EXTENT_MAGIC;
   return (raw.i_flags & INODE_FLAG_INLINE_DATA) !== 0;
 }
 
@@ -144,8 +164,13 @@ export function largestFileBytes({ blockBytes }: Superblock): number {
 }
 
 /** Reports the warning `deleted-inode` for an inode that a name leads to all the same. */
-export function reportDeleted(filesystem: ExtFilesystem, inodeNumber: number, raw: RawInode): void {
+export async function reportDeleted(
+  filesystem: ExtFilesystem,
+  inodeNumber: number,
+  raw: RawInode,
+): Promise<void> {
   if (raw.i_links_count > 0 && raw.i_dtime === 0) return;
+  if (!(await inodeIsIntact(filesystem, inodeNumber))) return;
   filesystem.report({
     code: 'deleted-inode',
     severity: 'warning',

@@ -247,13 +247,14 @@ export const COMPAT_EXT_ATTR = 0x8;
 export const COMPAT_SPARSE_SUPER2 = 0x200;
 
 /** `s_feature_incompat` */
+export const INCOMPAT_FILETYPE = 0x2;
 export const INCOMPAT_RECOVER = 0x4;
 export const INCOMPAT_META_BG = 0x10;
+export const INCOMPAT_64BIT = 0x80;
 export const INCOMPAT_MMP = 0x100;
 export const INCOMPAT_FLEX_BG = 0x200;
 export const INCOMPAT_CSUM_SEED = 0x2000;
-export const INCOMPAT_FILETYPE = 0x2;
-export const INCOMPAT_64BIT = 0x80;
+
 /** `s_feature_ro_compat` */
 export const RO_COMPAT_BIGALLOC = 0x200;
 export const RO_COMPAT_ORPHAN_PRESENT = 0x10000;

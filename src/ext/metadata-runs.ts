@@ -1,6 +1,6 @@
 import type { ExtFilesystem } from './filesystem.js';
 import { descriptorsPerBlock, groupHead, hasSuperblock, type BlockRun } from './group-head.js';
-import { inodeTableBlocks } from './groups.js';
+import { inodeTableBlocks } from './block-group.js';
 import type { Superblock } from './superblock.js';
 
 export type MetadataName =

@@ -78,7 +78,7 @@ export async function lookUp(filesystem: ExtFilesystem, path: string): Promise<n
     if (entry === undefined) return undefined;
     ({ inodeNumber } = entry);
     raw = await readInode(filesystem, inodeNumber);
-    reportDeleted(filesystem, inodeNumber, raw);
+    await reportDeleted(filesystem, inodeNumber, raw);
     if (fileTypeOf(raw) === 'symlink') await refuseLink(filesystem, inodeNumber, raw);
   }
   return inodeNumber;

@@ -2,7 +2,7 @@ import { KIB } from '../units.js';
 import { setBits } from './bitmap.js';
 import type { ExtFilesystem } from './filesystem.js';
 import { groupHead } from './group-head.js';
-import { clusterCount, inodeTableBlocks, type BlockGroup } from './groups.js';
+import { clusterCount, inodeTableBlocks, type BlockGroup } from './block-group.js';
 import type { Superblock } from './superblock.js';
 
 /** With `flex_bg` the bitmaps of many groups lie side by side, and are read together. */

@@ -1,3 +1,4 @@
+import type { FindingCode } from '../finding-codes.js';
 import { PatchVdiError } from '../errors.js';
 import type { Finding } from '../findings.js';
 import type { StructValues } from '../struct.js';
@@ -20,7 +21,7 @@ export function refusal(field: FieldName, found: string, expected: string): Patc
 /** A finding about one field, which can be read past. */
 export function fieldFinding(
   severity: Finding['severity'],
-  code: string,
+  code: FindingCode,
   field: FieldName,
   found: string,
   expected: string,

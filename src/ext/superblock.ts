@@ -14,28 +14,27 @@ import {
   COMPAT_HAS_JOURNAL,
   COMPAT_SPARSE_SUPER2,
   EXT_MAGIC,
-  INCOMPAT_64BIT,
   INCOMPAT_CSUM_SEED,
-  INCOMPAT_META_BG,
   RO_COMPAT_METADATA_CSUM,
   RO_COMPAT_SPARSE_SUPER,
   superBlock,
 } from './layout.js';
 import { CHECKSUM_TYPE_CRC32C, REVISION_DYNAMIC } from './superblock-values.js';
+import {
+  decodeCounts,
+  decodeDescriptorBlocks,
+  type DescriptorPlaces,
+  type FilesystemCounts,
+} from './superblock-counts.js';
 import { decodeFacts, type SuperblockFacts } from './superblock-facts.js';
-import { fieldFinding, hex, refusal, wide, type RawSuperblock } from './superblock-field.js';
+import { fieldFinding, hex, refusal, type RawSuperblock } from './superblock-field.js';
 import { decodeGeometry, type Geometry } from './superblock-geometry.js';
 import { reportFeatures, reportState } from './superblock-state.js';
 
 export type { FeatureNames, Features } from './features.js';
 
 /** What the rest of the program knows of a superblock: checked, in our words, with units. */
-export interface Superblock extends Geometry, SuperblockFacts {
-  /** In blocks, also with `bigalloc`. */
-  readonly freeBlockCount: number;
-  readonly freeInodeCount: number;
-  /** Only root gets these. */
-  readonly reservedBlockCount: number;
+export interface Superblock extends Geometry, SuperblockFacts, FilesystemCounts, DescriptorPlaces {
   /** `metadata_csum`, with the checksum that we know: whatever has a checksum can be checked. */
   readonly hasMetadataChecksums: boolean;
   /** What every CRC-32C of metadata but the superblock's own continues from. */
@@ -45,13 +44,6 @@ export interface Superblock extends Geometry, SuperblockFacts {
   readonly featureNames: FeatureNames;
   /** Groups that hold a copy of the superblock, in order, besides group 0. */
   readonly backupGroups: readonly number[];
-  /**
-   * With `meta_bg`: the number of the first block of descriptors that is not behind the superblock but in the groups
-   * that it describes. Undefined without.
-   */
-  readonly firstMetaGroup: number | undefined;
-  /** Behind each copy of the descriptors, for growing. */
-  readonly reservedDescriptorBlocks: number;
   /** 0 without a journal in the file system. */
   readonly journalInodeNumber: number;
 }
@@ -113,66 +105,6 @@ function checkChecksum(
     report(fieldFinding('error', 'superblock-checksum', 's_checksum', found, hex(computed)));
   }
   return true;
-}
-
-function decodeCounts(raw: RawSuperblock, features: Features, geometry: Geometry, report: ReportFinding) {
-  const has64bit = hasFeature(features.incompat, INCOMPAT_64BIT);
-  const total = (low: number, high: number): number => wide(low, has64bit ? high : 0);
-  const freeBlockCount = total(raw.s_free_blocks_count_lo, raw.s_free_blocks_count_hi);
-  const reservedBlockCount = total(raw.s_r_blocks_count_lo, raw.s_r_blocks_count_hi);
-  const { blockCount, inodeCount } = geometry;
-  // The last cluster may reach past the end.
-  if (freeBlockCount > blockCount + geometry.blocksPerCluster - 1) {
-    const found = `${freeBlockCount} free blocks`;
-    report(
-      fieldFinding('error', 'free-block-count', 's_free_blocks_count_lo', found, `${blockCount} at most`),
-    );
-  }
-  if (reservedBlockCount > blockCount) {
-    const found = `${reservedBlockCount} reserved blocks`;
-    report(
-      fieldFinding('error', 'reserved-block-count', 's_r_blocks_count_lo', found, `${blockCount} at most`),
-    );
-  }
-  if (raw.s_free_inodes_count > inodeCount) {
-    const found = `${raw.s_free_inodes_count} free inodes`;
-    report(fieldFinding('error', 'free-inode-count', 's_free_inodes_count', found, `${inodeCount} at most`));
-  }
-  return { freeBlockCount, reservedBlockCount, freeInodeCount: raw.s_free_inodes_count };
-}
-
-/** How many blocks of descriptors stand behind the superblock, and how many are kept free behind them. */
-function decodeDescriptorBlocks(
-  raw: RawSuperblock,
-  features: Features,
-  geometry: Geometry,
-  report: ReportFinding,
-): Pick<Superblock, 'firstMetaGroup' | 'reservedDescriptorBlocks'> {
-  // The block of pointers to them has no room for more (fs/ext4/super.c).
-  const mostReserved = geometry.blockBytes / Uint32Array.BYTES_PER_ELEMENT;
-  const reserved = raw.s_reserved_gdt_blocks;
-  if (reserved > mostReserved) {
-    const found = `${reserved} reserved descriptor blocks`;
-    report(
-      fieldFinding(
-        'error',
-        'reserved-descriptor-blocks',
-        's_reserved_gdt_blocks',
-        found,
-        `${mostReserved} at most`,
-      ),
-    );
-  }
-  const reservedDescriptorBlocks = reserved > mostReserved ? 0 : reserved;
-  if (!hasFeature(features.incompat, INCOMPAT_META_BG)) {
-    return { firstMetaGroup: undefined, reservedDescriptorBlocks };
-  }
-  const blocks = Math.ceil((geometry.groupCount * geometry.descriptorBytes) / geometry.blockBytes);
-  if (raw.s_first_meta_bg > blocks) {
-    const found = `s_first_meta_bg ${raw.s_first_meta_bg}`;
-    report(fieldFinding('error', 'first-meta-group', 's_first_meta_bg', found, `${blocks} at most`));
-  }
-  return { firstMetaGroup: Math.min(raw.s_first_meta_bg, blocks), reservedDescriptorBlocks: 0 };
 }
 
 /**

@@ -1,7 +1,10 @@
+import type { FindingCode } from '../finding-codes.js';
 import { isPatchVdiError } from '../errors.js';
+import { printableBytes } from './printable-bytes.js';
 import { directoryEntries, type DirectoryEntry } from './directory.js';
 import type { ExtFilesystem } from './filesystem.js';
-import { describeInode, type InodeFacts } from './inode-facts.js';
+import { FindingCap } from './finding-cap.js';
+import { describeInode, type FileType, type InodeFacts } from './inode-facts.js';
 import { inodeOffset, readInode, reportDeleted } from './inode.js';
 import { INODE_FLAG_ENCRYPT } from './file-layout.js';
 import { ROOT_INODE_NUMBER } from './layout.js';
@@ -34,7 +37,7 @@ interface OpenFolder {
 /** Runs a step; what cannot be read is reported under that code, and the listing goes on without it. */
 async function readPast<T>(
   filesystem: ExtFilesystem,
-  code: string,
+  code: FindingCode,
   structure: string,
   step: () => Promise<T>,
 ): Promise<T | undefined> {
@@ -58,7 +61,7 @@ function mayEnter(
   maxDepth: number,
 ): boolean {
   const { inodeNumber } = facts;
-  const tell = (code: string, severity: 'error' | 'warning', found: string, expected: string): false => {
+  const tell = (code: FindingCode, severity: 'error' | 'warning', found: string, expected: string): false => {
     const structure = `directory ${inodeNumber}`;
     report({ code, severity, structure, space: 'disk', offset, found, expected });
     return false;
@@ -81,12 +84,21 @@ function mayEnter(
  * In memory is one block of each folder on the way, and a number for each folder that was met.
  *
  * Reports `directory-cycle` for a folder that is met again, which is not entered; `directory-unreadable` and
- * `inode-unreadable`; the warnings `directory-encrypted`, `deleted-inode`, `listing-cut` and `listing-depth`; and what
- * `directoryEntries` and `readInode` report.
+ * `inode-unreadable`; the warnings `directory-encrypted`, `directory-entry-type`, `deleted-inode`, `listing-cut` and `listing-depth`; and what
+ * `directoryEntries` and `readInode` report. Of each code the first 20, then how many more.
  */
 export async function* walk(
   filesystem: ExtFilesystem,
-  { maxEntries = DEFAULT_MAX_ENTRIES, maxDepth = DEFAULT_MAX_DEPTH }: WalkOptions = {},
+  options: WalkOptions = {},
+): AsyncGenerator<WalkedEntry> {
+  const cap = new FindingCap(filesystem.report);
+  yield* walkAll({ ...filesystem, report: (finding) => cap.report(finding) }, options);
+  cap.finish();
+}
+
+async function* walkAll(
+  filesystem: ExtFilesystem,
+  { maxEntries = DEFAULT_MAX_ENTRIES, maxDepth = DEFAULT_MAX_DEPTH }: WalkOptions,
 ): AsyncGenerator<WalkedEntry> {
   const met = new Set([ROOT_INODE_NUMBER]);
   const open = (inodeNumber: number, prefix: string, entries: AsyncGenerator<DirectoryEntry>): OpenFolder => {
@@ -115,14 +127,46 @@ export async function* walk(
       readInode(filesystem, inodeNumber),
     );
     if (raw === undefined) continue;
-    reportDeleted(filesystem, inodeNumber, raw);
+    await reportDeleted(filesystem, inodeNumber, raw);
     const facts = describeInode(filesystem, inodeNumber, raw);
+    reportType(filesystem, entry, facts);
     yield { path: `${prefix}${name}`, entry, facts };
     if (facts.type !== 'directory') continue;
     const offset = inodeOffset(filesystem, inodeNumber);
     if (!mayEnter(filesystem, facts, offset, met, path.length, maxDepth)) continue;
     path.push(open(inodeNumber, `${prefix}${name}/`, directoryEntries(filesystem, inodeNumber, raw)));
   }
+}
+
+/** `file_type` of directory entries ("Directory Entries"), by their numbers. */
+const ENTRY_TYPES: ReadonlyArray<FileType | undefined> = [
+  undefined,
+  'regular',
+  'directory',
+  'character device',
+  'block device',
+  'fifo',
+  'socket',
+  'symlink',
+];
+
+/** The type in an entry is there to spare a look into the inode; the inode decides. */
+function reportType(
+  filesystem: ExtFilesystem,
+  entry: DirectoryEntry,
+  { type, inodeNumber }: InodeFacts,
+): void {
+  const { fileType } = entry;
+  if (fileType === 0 || type === 'unknown' || ENTRY_TYPES[fileType] === type) return;
+  filesystem.report({
+    code: 'directory-entry-type',
+    severity: 'warning',
+    structure: `directory entry ${printableBytes(entry.nameBytes)}`,
+    space: 'disk',
+    offset: inodeOffset(filesystem, inodeNumber),
+    found: `file_type ${fileType}`,
+    expected: `that of a ${type}`,
+  });
 }
 
 function reportCut({ report }: ExtFilesystem, maxEntries: number): void {

@@ -1,4 +1,4 @@
-import { describeBytes } from '../units.js';
+import { GIB, KIB, MIB, TIB } from '../units.js';
 import type { DiskMap, MapCell, MapKind } from './disk-map.js';
 
 /** What stands for a cell. ASCII, so that it comes through every terminal, log and mail. */
@@ -67,10 +67,18 @@ export function drawText(map: DiskMap, columns: number, paint: Paint): string[] 
   return [...lines, '', ...legend(map, paint)];
 }
 
-/** `4 MiB`, `18.5 GiB`: without the bytes, for the margin. */
+/** `4 MiB`, `18.25 GiB`: rounded, without the bytes, for margins and legends. */
 export function shortBytes(bytes: number): string {
-  return describeBytes(bytes).replace(/ \(.*$/, '');
+  const [unit, factor] = UNITS.find(([, each]) => bytes >= each) ?? ['bytes', 1];
+  return `${Number((bytes / factor).toFixed(2))} ${unit}`;
 }
+
+const UNITS = [
+  ['TiB', TIB],
+  ['GiB', GIB],
+  ['MiB', MIB],
+  ['KiB', KIB],
+] as const;
 
 function legend(map: DiskMap, paint: Paint): string[] {
   const kinds = (Object.keys(MAP_LETTERS) as MapKind[]).filter((kind) => map.totals[kind] > 0);

@@ -1,3 +1,4 @@
+import type { FindingCode } from '../finding-codes.js';
 import type { Finding } from '../findings.js';
 
 /** A damaged table has as many faults as rows: after so many of one kind the rest is only counted. */
@@ -25,7 +26,7 @@ export class FindingList {
   }
 
   /** How many of a code were left out because there were too many. */
-  omitted(code: string): number {
+  omitted(code: FindingCode): number {
     return Math.max(0, (this.#counts.get(code) ?? 0) - MAX_FINDINGS_PER_CODE);
   }
 }

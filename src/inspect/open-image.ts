@@ -1,8 +1,11 @@
 import { readBytesOf, type ByteReader, type ReadBytes } from '../bytes.js';
 import { PatchVdiError } from '../errors.js';
+import { findBackupSuperblock } from '../ext/backup-superblock.js';
 import { openExt, type ExtFilesystem } from '../ext/filesystem.js';
+import { EXT_MAGIC, SUPERBLOCK_OFFSET_BYTES, superBlock } from '../ext/layout.js';
 import type { Finding } from '../findings.js';
 import { openReader, type ReaderPlace } from '../io/open-reader.js';
+import { viewOf } from '../struct.js';
 import { MIB } from '../units.js';
 import { looksLikeVhd, openVhd, type VhdDisk, type VhdKind } from '../vhd/open-vhd.js';
 import { FOREIGN_START_BYTES, foreignFormatError } from './foreign-formats.js';
@@ -178,7 +181,8 @@ export class Image {
     const start = await read(0, bytes).catch(() => undefined);
     if (start === undefined || startsExt(start)) return undefined;
     const table = findPartitionTable(start);
-    if (table === undefined) return foreignFormatError(this.name, start);
+    if (table === undefined)
+      return foreignFormatError(this.name, start) ?? (await this.#onlyBackups(read, diskBytes));
     const [first] = table.partitions;
     return new PatchVdiError('image', 'the disk has a partition table', {
       context: {
@@ -188,6 +192,23 @@ export class Image {
         expected: 'a file system from the first byte on, as in every patch VDI',
       },
       ...(first === undefined ? {} : { hint: `look into a partition: --offset ${first.offsetBytes}` }),
+    });
+  }
+
+  /** A superblock that is lost, of which there are copies: e2fsck can help. */
+  async #onlyBackups(read: ReadBytes, diskBytes: number | undefined): Promise<PatchVdiError | undefined> {
+    if (this.forwardOnly || diskBytes === undefined) return undefined;
+    const [backup] = await findBackupSuperblock(read, diskBytes);
+    if (backup === undefined) return undefined;
+    const { block, blockBytes, offset } = backup;
+    return new PatchVdiError('image', 'the superblock is lost, and a copy of it is there', {
+      context: {
+        path: this.name,
+        offset: this.offsetBytes + SUPERBLOCK_OFFSET_BYTES,
+        found: `no superblock; a copy at ${this.offsetBytes + offset}`,
+        expected: 'a superblock',
+      },
+      hint: `e2fsck -b ${block} -B ${blockBytes} on a copy of the disk can restore it`,
     });
   }
 }
@@ -203,7 +224,8 @@ interface ImageParts {
 
 /** The superblock's magic is there: then what is wrong with the file system is the news, not what else it may be. */
 function startsExt(start: Uint8Array): boolean {
-  return start[1024 + 0x38] === 0x53 && start[1024 + 0x39] === 0xef;
+  if (start.length < SUPERBLOCK_OFFSET_BYTES + superBlock.sizeBytes) return false;
+  return superBlock.number(viewOf(start), SUPERBLOCK_OFFSET_BYTES, 's_magic') === EXT_MAGIC;
 }
 
 function requireRange(offset: number, length: number): void {

@@ -1,3 +1,4 @@
+import type { FindingCode } from '../finding-codes.js';
 import type { Extent } from '../ext/file-extents.js';
 import { describeInode, type InodeFacts } from '../ext/inode-facts.js';
 import { readInode } from '../ext/inode.js';
@@ -90,7 +91,7 @@ function judgeLayout(image: Image, path: string, { holeBytes, unwrittenBytes }: 
 }
 
 function judgeFile(image: Image, file: ImageFile, freeBytes: number): void {
-  const warn = (code: string, found: string, expected: string): void => {
+  const warn = (code: FindingCode, found: string, expected: string): void => {
     const finding: Finding = {
       code,
       severity: 'warning',
@@ -127,7 +128,7 @@ export async function describePatch(
 ): Promise<PatchReport | undefined> {
   const { ext, superblock } = filesystem;
   const inodeNumber = await lookUp(ext, path);
-  const missing = (code: string, found: string, expected: string): undefined => {
+  const missing = (code: FindingCode, found: string, expected: string): undefined => {
     image.report({
       code,
       severity: 'error',

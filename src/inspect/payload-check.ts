@@ -1,3 +1,4 @@
+import type { FindingCode } from '../finding-codes.js';
 import { blockUse } from '../ext/block-use.js';
 import { metadataRuns } from '../ext/metadata-runs.js';
 import type { Extent } from '../ext/file-extents.js';
@@ -40,7 +41,7 @@ export async function checkPayloadBlocks(
   if (file.facts.storage !== 'extents' && file.facts.storage !== 'block map') return;
   const { blockBytes } = filesystem.superblock;
   const fault = (
-    code: string,
+    code: FindingCode,
     severity: 'error' | 'warning',
     block: number,
     found: string,

@@ -1,3 +1,4 @@
+import type { FindingCode } from '../finding-codes.js';
 import { isPatchVdiError } from '../errors.js';
 import { bitmapBytes, checkBitmaps } from '../ext/check-bitmaps.js';
 import type { ExtFilesystem } from '../ext/filesystem.js';
@@ -51,7 +52,7 @@ const LOOK_BYTES = 64 * KIB;
 const MAX_CAUSES = 8;
 
 /** An error that ended a part of the report, as the finding that it is; what is no error of an image goes on. */
-function asFinding(code: string, error: unknown): Finding {
+function asFinding(code: FindingCode, error: unknown): Finding {
   let inner = error;
   for (let depth = 0; depth < MAX_CAUSES && !isPatchVdiError(inner); depth += 1) {
     if (!(inner instanceof Error) || inner.cause === undefined) break;
@@ -71,7 +72,7 @@ function asFinding(code: string, error: unknown): Finding {
   };
 }
 
-async function attempt<T>(image: Image, code: string, work: () => Promise<T>): Promise<T | undefined> {
+async function attempt<T>(image: Image, code: FindingCode, work: () => Promise<T>): Promise<T | undefined> {
   try {
     return await work();
   } catch (error) {

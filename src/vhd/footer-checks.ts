@@ -1,3 +1,4 @@
+import type { FindingCode } from '../finding-codes.js';
 import { MIB, SECTOR_BYTES, describeBytes } from '../units.js';
 import type { FoundFooter } from './find-footer.js';
 import { creatorName, leadsNowhere, unixSeconds, type RawFooter } from './footer-facts.js';
@@ -63,7 +64,7 @@ function geometryFault(raw: RawFooter): Fault | undefined {
   };
 }
 
-function warning(code: string, found: string, expected: string): Fault {
+function warning(code: FindingCode, found: string, expected: string): Fault {
   return { code, severity: 'warning', found, expected };
 }
 

@@ -1,3 +1,4 @@
+import type { FindingCode } from '../finding-codes.js';
 import { PatchVdiError } from '../errors.js';
 import type { Finding } from '../findings.js';
 
@@ -35,7 +36,7 @@ export function describeId(id: Uint8Array): string {
 
 /** A finding about the file, which all of a VHD's are. */
 export interface FindingWords {
-  readonly code: string;
+  readonly code: FindingCode;
   readonly severity: Finding['severity'];
   readonly structure: string;
   readonly offset: number | undefined;

@@ -3,6 +3,7 @@
 //   npm run bench               everything that fits into some minutes
 //   npm run bench -- --quick    1 GiB on tmpfs only, few rounds
 //   npm run bench -- --full     also 8 GiB and 16 GiB
+//   npm run bench -- --inspect  inspect, extract and verify only
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { cpus, tmpdir, totalmem } from 'node:os';
@@ -176,6 +177,36 @@ function planRows() {
   }
 }
 
+/** Images of the same upload, looked into and read out again. */
+function inspectRows({ upload, signed, keyring }) {
+  out();
+  const copy = join(memory, 'copy');
+  for (const format of ['vhd', 'raw']) {
+    const image = join(memory, `inspected.${format}`);
+    sh(build(upload, GIB, image, '--allow-unsigned'));
+    const looked = compare(`${cli} inspect ${image}`, `${process.execPath} -e 0`, rounds, []);
+    out(formatRatios(`inspect a ${format} of 4 GiB`, "Node's own start", looked));
+    for (const output of [`-o ${copy}`, `> ${copy}`]) {
+      const ours = `${cli} extract ${image} --quiet ${output}`;
+      const pairs = compare(ours, `cat ${upload} > ${copy}`, rounds, [copy]);
+      out(formatRatios(`extract 1 GiB from a ${format}, ${output.slice(0, 2)}`, 'cat upload > file', pairs));
+    }
+    out(`    peak memory: ${peakMebibytes(`${cli} extract ${image} --quiet > /dev/null`).toFixed(0)} MiB`);
+    rmSync(image);
+  }
+  const image = join(memory, 'inspected.vhd');
+  sh(build(signed, statSync(signed).size, image, `--keyring ${keyring}`));
+  const verify = `${cli} verify ${image} --keyring ${keyring}`;
+  const pairs = compare(
+    verify,
+    `gpgv --keyring ${keyring} ${signed} 2>/dev/null; sha256sum ${signed}`,
+    rounds,
+    [],
+  );
+  out(formatRatios('verify a VHD with a signed 1 GiB', 'gpgv; sha256sum', pairs));
+  rmSync(image);
+}
+
 function largeRow() {
   const upload = join(disk, 'large');
   const copy = join(disk, 'copy');
@@ -187,16 +218,23 @@ function largeRow() {
   rmSync(upload);
 }
 
+const only = process.argv.includes('--inspect');
+
 out(describeMachine(cpus, totalmem));
 out(
   `${rounds} rounds, our command and the other in turn; ratio = ours / other, median (lowest to highest)\n`,
 );
 const uploads = makeUploads();
+if (only) {
+  inspectRows(uploads);
+  process.exit();
+}
 unsignedRows(uploads);
 signedRows(uploads);
 filesystemRows(uploads);
 unknownLengthRows(uploads);
 peerRows(uploads);
+inspectRows(uploads);
 sliceRow();
 if (full) largeRow();
 memoryRows(uploads);

@@ -1,6 +1,13 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { firstClearBit, firstSetBit, lastSetBit, setClearBits } from '../../src/ext/bitmap.js';
+import {
+  countClearBits,
+  firstClearBit,
+  firstSetBit,
+  lastSetBit,
+  setBits,
+  setClearBits,
+} from '../../src/ext/bitmap.js';
 
 const bytes = fc.uint8Array({ minLength: 1, maxLength: 6 });
 /** Bit by bit, lowest of the first byte first. */
@@ -44,6 +51,20 @@ test('bits are set where they were clear, and nowhere else', () => {
   );
 });
 
+test('bits are set whatever they were, and clear ones are counted up to an end', () => {
+  fc.assert(
+    fc.property(bytes, fc.nat(47), fc.nat(47), (bitmap, from, count) => {
+      fc.pre(from + count <= bitmap.length * 8);
+      const bits = bitsOf(bitmap).map((bit, index) => bit || (index >= from && index < from + count));
+      setBits(bitmap, from, count);
+      expect(bitsOf(bitmap)).toEqual(bits);
+      const clear = bits.slice(0, from + count).filter((bit) => !bit).length;
+      expect(countClearBits(bitmap, from + count)).toBe(clear);
+    }),
+  );
+});
+
 test('no bit outside the bitmap is set', () => {
   expect(() => setClearBits(new Uint8Array(2), 10, 7)).toThrow(/in the bitmap/);
+  expect(() => setBits(new Uint8Array(2), 10, 7)).toThrow(/in the bitmap/);
 });

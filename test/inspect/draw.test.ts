@@ -46,11 +46,11 @@ describe('in the terminal', () => {
       '',
       '  S  superblock and backups         64 KiB',
       '  m  metadata                       128 KiB',
-      '  #  payload                        4.4 MiB',
+      '  #  payload                        4.38 MiB',
       '  o  journal, folders, other files  192 KiB',
-      '  .  free (scratch space)           3.3 MiB',
+      '  .  free (scratch space)           3.25 MiB',
       "  ' ' free and not allocated in the image file",
-      '  one letter is 64 KiB; 7.3 MiB of 8 MiB have a place in the image file',
+      '  one letter is 64 KiB; 7.25 MiB of 8 MiB have a place in the image file',
     ]);
   });
 

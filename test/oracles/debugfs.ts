@@ -19,6 +19,18 @@ function run(options: readonly string[], imagePath: string, commands: readonly s
   return result.stdout.replaceAll(/^debugfs: .*\n/gm, '');
 }
 
+/** As {@link ask}, with the answer to each command by itself. */
+export function answers(imagePath: string, commands: readonly string[]): string[] {
+  if (commands.length === 0) return [];
+  const result = runJudge('debugfs', ['-f', '-', imagePath], `${commands.join('\n')}\n`);
+  const remarks = result.stderr.split('\n').filter((line) => line !== '' && !line.startsWith('debugfs 1.'));
+  const [, ...parts] = `\n${result.stdout}`.split(/\ndebugfs: .*/);
+  if (result.exitCode !== 0 || remarks.length > 0 || parts.length !== commands.length) {
+    throw verdictAgainst('debugfs', imagePath, result);
+  }
+  return parts;
+}
+
 /** Copies a file of the image out, without a mount. */
 export function dumpFile(imagePath: string, path: string, to: string): void {
   ask(imagePath, `dump ${path} ${to}`);

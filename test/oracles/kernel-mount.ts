@@ -31,6 +31,8 @@ export interface MountAs {
   readonly type: 'ext2' | 'ext3' | 'ext4';
   /** Where to look for the superblock, in blocks of 4 KiB. */
   readonly superblock?: number;
+  /** `noload`: a journal that needs recovery stays as it is. */
+  readonly journal?: 'noload';
 }
 
 /**
@@ -42,11 +44,18 @@ export interface MountAs {
 export function withKernelMount<T>(
   imagePath: string,
   use: (folder: string) => T | Promise<T>,
-  { type, superblock }: MountAs = { type: 'ext4' },
+  { type, superblock, journal }: MountAs = { type: 'ext4' },
 ): Promise<T> {
   // mount counts in units of 1 KiB there.
   const place = superblock === undefined ? '' : `,sb=${superblock * 4}`;
-  return withMounted(['-t', type, '-o', `loop,ro,nosuid,nodev,noexec${place}`, imagePath], imagePath, use);
+  const load = journal === undefined ? '' : `,${journal}`;
+  const options = `loop,ro,nosuid,nodev,noexec${place}${load}`;
+  return withMounted(['-t', type, '-o', options, imagePath], imagePath, use);
+}
+
+/** The same, but the kernel writes: it is to make files as it makes them. Needs root (requireRoot). */
+export function withWritableMount<T>(imagePath: string, use: (folder: string) => T | Promise<T>): Promise<T> {
+  return withMounted(['-t', 'ext4', '-o', 'loop,nosuid,nodev', imagePath], imagePath, use);
 }
 
 /** A file system in memory of that size, for a disk that is full or read-only. Needs root (requireRoot). */
