@@ -1,13 +1,13 @@
 import { createCipheriv, createHash } from 'node:crypto';
 import { setImmediate } from 'node:timers/promises';
-import { MIB } from '../units.js';
+import { KIB } from '../units.js';
 import { seededBytes, type Seed } from './seed.js';
 
-const CHUNK_BYTES = MIB;
+const CHUNK_BYTES = 256 * KIB;
 const ZEROS = new Uint8Array(CHUNK_BYTES);
 
 /**
- * Pseudo-random bytes of any length, one mebibyte at most at a time: the key stream of AES-256 in counter mode, which
+ * Pseudo-random bytes of any length, 256 KiB at most at a time: the key stream of AES-256 in counter mode, which
  * no compressor makes smaller. Every chunk is new and belongs to the receiver. Between two chunks others may run, so
  * that signals are seen.
  *

@@ -22,19 +22,24 @@ const LITERAL_HEADER = concatBytes(octets(0x62, 0), scalar(0, 4));
 
 const LITERAL_TAG = octets(0xc0 + TAG.literalData);
 const DEFINITE_LENGTH_BYTES = definiteLength(0).length;
-const MAX_DEFINITE_BYTES = 2 ** 32 - 1;
 
 /** The largest part of a body that has a length of its own, 2^30 bytes, and its length octet: RFC 4880 §4.2.2.4. */
 const PART_BYTES = GIB;
 const PART_LENGTH = octets(224 + 30);
 
-/** Bytes of a message besides its clear text, as long as that is smaller than 4 GiB. */
+/**
+ * A length may say up to 4 GiB, but gpgv 2.2.40 takes the length of a last part for a signed number: from 2 GiB on it
+ * finds no signature (measured). So it is kept as small as the other parts.
+ */
+const MAX_LAST_PART_BYTES = PART_BYTES;
+
+/** Bytes of a message besides its clear text, as long as that is smaller than 1 GiB. */
 export function frameBytes(onePassBytes: number, signatureBytes: number): number {
   return onePassBytes + LITERAL_TAG.length + DEFINITE_LENGTH_BYTES + LITERAL_HEADER.length + signatureBytes;
 }
 
 /**
- * Divides a message of an exact length. A body beyond 4 GiB goes out in parts of 1 GiB, as few as are needed, before
+ * Divides a message of an exact length. A body beyond 1 GiB goes out in parts of 1 GiB, as few as are needed, before
  * the last one: there is a message of every length from {@link frameBytes} on.
  *
  * @param totalBytes of the whole message; not less than `frameBytes`
@@ -42,7 +47,7 @@ export function frameBytes(onePassBytes: number, signatureBytes: number): number
  */
 export function frameMessage(totalBytes: number, onePass: Uint8Array, signatureBytes: number): MessageFrame {
   const bodyAndLengths = totalBytes - onePass.length - LITERAL_TAG.length - signatureBytes;
-  const excess = bodyAndLengths - DEFINITE_LENGTH_BYTES - MAX_DEFINITE_BYTES;
+  const excess = bodyAndLengths - DEFINITE_LENGTH_BYTES - MAX_LAST_PART_BYTES;
   const parts = Math.max(0, Math.ceil(excess / (PART_BYTES + PART_LENGTH.length)));
   const bodyBytes = bodyAndLengths - DEFINITE_LENGTH_BYTES - parts * PART_LENGTH.length;
   const lastPart = definiteLength(checkedBytes(bodyBytes - parts * PART_BYTES));

@@ -64,6 +64,17 @@ test.for(['5000', '64K', '1000001', '20M'])(
   },
 );
 
+test('beyond 1 GiB, in parts: exact size, good to gpgv; memory stays flat', async (context) => {
+  requireTool(context, 'time');
+  const work = workspace();
+  const report = join(work.folder, 'peak');
+  const wrapper = ['time', '-f', '%M', '-o', report];
+  const path = await makePatch(work, 't', ['--size', '1100M', '--sign', keys], { wrapper });
+  expect(statSync(path).size).toBe(1100 * 2 ** 20);
+  expect(Number(readFileSync(report, 'utf8'))).toBeLessThan(120 * 1024);
+  clearTextOf(path);
+}, 60_000);
+
 test('another key does not make it good', async () => {
   const work = workspace();
   const other = work.output('keys');
@@ -88,18 +99,19 @@ test('an expired key still signs; build refuses the patch unless told otherwise'
 test('all that it is told to say, it says', async () => {
   const work = workspace();
   const uuid = '6BA7B810-9dad-41d1-80b4-00c04fd430c8';
-  const path = await makePatch(work, 't.sh', [
-    ...['--size', '10K', '--unsigned', '--uuid', uuid, '--version', '7.1', '--name-label', `it's "<new>"`],
-    ...[
-      '--name-description',
-      'Größe\n2',
-      '--guidance',
-      'restartXAPI,restartHost',
-      '--precheck',
-      'out-of-space',
-    ],
-    ...['--apply', 'fail', '--scratch', '1K'],
-  ]);
+  const says = [
+    '--uuid',
+    uuid,
+    '--version',
+    '7.1',
+    '--name-label',
+    `it's "<new>"`,
+    '--name-description',
+    'Größe\n2',
+  ];
+  const does = ['--guidance', 'restartXAPI,restartHost', '--precheck', 'out-of-space', '--apply', 'fail'];
+  const args = ['--size', '10K', '--unsigned', '--scratch', '1K', ...says, ...does];
+  const path = await makePatch(work, 't.sh', args);
   expect(parseXml(runScript(['dash'], path, ['info']).stdout).attributes).toEqual({
     uuid: uuid.toLowerCase(),
     version: '7.1',

@@ -16,7 +16,7 @@ const total = (bytes: number) => {
 };
 
 /** Where the number of parts changes, and to both sides of it. */
-const edges = [4 * GIB, 5 * GIB, 6 * GIB, 8 * GIB, 64 * GIB].flatMap((edge) =>
+const edges = [GIB, 2 * GIB, 3 * GIB, 4 * GIB, 5 * GIB, 8 * GIB, 64 * GIB].flatMap((edge) =>
   Array.from({ length: 120 }, (_, index) => edge + AROUND - 60 + index),
 );
 
@@ -31,8 +31,13 @@ test.for([[AROUND], [AROUND + 1], [AROUND + 191], [AROUND + 8384], [GIB], [4 * G
 test('there is a message of every length around the points where a part more is needed', () => {
   expect(edges.filter((bytes) => total(bytes).sum !== bytes)).toEqual([]);
   expect(edges.filter((bytes) => total(bytes).runs.some((run) => run.clearBytes < 0))).toEqual([]);
-  expect(total(4 * GIB).runs).toHaveLength(1);
-  expect(total(4 * GIB + AROUND).runs).toHaveLength(2);
+  expect(total(GIB).runs).toHaveLength(1);
+  expect(total(GIB + AROUND).runs).toHaveLength(2);
+});
+
+test('no part is so large that gpgv takes its length for a negative number', () => {
+  const parts = [...edges, 3 * GIB, 2 ** 44].flatMap((bytes) => total(bytes).runs);
+  expect(Math.max(...parts.map((run) => run.clearBytes))).toBeLessThanOrEqual(GIB);
 });
 
 test('the smallest has no clear text', () => {
@@ -68,7 +73,7 @@ function readBack(bytes: number): { literalBytes: number; packets: number; clear
 }
 
 describe('the reader of uploads finds all of it in one literal packet', () => {
-  test.for([[AROUND], [AROUND + 1], [GIB], [4 * GIB + AROUND - 1], [4 * GIB + AROUND], [8 * GIB + 12_345]])(
+  test.for([[AROUND], [AROUND + 1], [GIB], [GIB + AROUND - 1], [GIB + AROUND], [8 * GIB + 12_345]])(
     '%d bytes',
     ([bytes = 0]) => {
       const { literalBytes, packets, clearFrom } = readBack(bytes);
