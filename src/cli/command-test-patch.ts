@@ -6,7 +6,7 @@ import { designPatch, makePatchFile, type PatchFile } from '../kit/make-patch.js
 import { openSigner } from '../kit/open-signer.js';
 import type { ApplyBehaviour } from '../kit/patch-script.js';
 import { parseSeed } from '../kit/seed.js';
-import type { PatchDesign } from '../kit/write-patch.js';
+import type { PatchDesign } from '../kit/patch-stream.js';
 import { describeBytes } from '../units.js';
 import { environmentOfProcess, sourceDateEpoch } from './environment.js';
 import { byteSize } from './image-options.js';
@@ -109,9 +109,10 @@ function keyFolderOf({ sign, detached, unsigned }: RawPatchFileOptions): string 
   });
 }
 
-function refuseStandardOutput(output: string): void {
+/** @throws PatchVdiError `usage` */
+export function refuseStandardOutput(output: string): void {
   if (output !== '-') return;
-  throw new PatchVdiError('usage', 'a test patch is written to a file', {
+  throw new PatchVdiError('usage', 'what is made is written to a file', {
     context: { found: '-o -', expected: 'the name of a new file' },
   });
 }

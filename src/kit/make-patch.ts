@@ -1,12 +1,12 @@
 import { checkUuid } from '../build/identity.js';
-import { isPatchVdiError, PatchVdiError } from '../errors.js';
+import { invariant, isPatchVdiError, PatchVdiError } from '../errors.js';
 import { FileSink } from '../io/file-sink.js';
 import type { Sink } from '../io/sink.js';
 import { checkDocumentText, type Guidance, type Precheck } from './documents.js';
 import type { ApplyBehaviour } from './patch-script.js';
 import { randomSeed, seededUuid, type Seed } from './seed.js';
 import type { PatchSigner } from './signer.js';
-import { writePatch, type PatchDesign, type PatchSigning, type WrittenPatch } from './write-patch.js';
+import { openPatch, type PatchDesign, type PatchParts, type PatchSigning } from './patch-stream.js';
 
 /** A test patch as it is asked for; everything has a default. */
 export interface PatchRequest {
@@ -72,7 +72,7 @@ export interface PatchFileOptions {
   readonly abortSignal?: AbortSignal | undefined;
 }
 
-export interface PatchFile extends WrittenPatch {
+export interface PatchFile extends PatchParts {
   readonly path: string;
   readonly signaturePath: string | undefined;
 }
@@ -99,20 +99,27 @@ export async function makePatchFile(options: PatchFileOptions): Promise<PatchFil
   try {
     const sink = open(path);
     const signatureSink = signaturePath === undefined ? undefined : open(signaturePath);
-    const written = await writePatch(design, sizeBytes, signingOf(signing, signatureSink), sink, abortSignal);
-    await signatureSink?.commit(written.signatureBytes);
+    const patch = await openPatch(design, sizeBytes, signingOf(signing), abortSignal);
+    let position = 0;
+    for await (const chunk of patch.bytes()) {
+      sink.write(chunk, position);
+      position += chunk.length;
+    }
+    invariant(position === sizeBytes, 'a test patch has the size that was asked for');
+    const signature = patch.signature();
+    if (signatureSink !== undefined && signature !== undefined) {
+      signatureSink.write(signature, 0);
+      await signatureSink.commit(signature.length);
+    }
     await sink.commit(sizeBytes);
-    return { ...written, path, signaturePath };
+    return { ...patch.parts, path, signaturePath };
   } catch (error) {
     for (const sink of sinks) await sink.discard();
     throw asInterruption(error, abortSignal);
   }
 }
 
-function signingOf(signing: PatchFileOptions['signing'], signatureSink: Sink | undefined): PatchSigning {
+export function signingOf(signing: PatchFileOptions['signing']): PatchSigning {
   if (signing === undefined) return { kind: 'unsigned' };
-  const { signer } = signing;
-  return signatureSink === undefined
-    ? { kind: 'message', signer }
-    : { kind: 'detached', signer, signatureSink };
+  return { kind: signing.detached ? 'detached' : 'message', signer: signing.signer };
 }

@@ -1,3 +1,4 @@
+import { invariant } from '../errors.js';
 import { checkedBytes, GIB } from '../units.js';
 import { TAG } from '../signature/packet-tags.js';
 import { concatBytes, definiteLength, octets, scalar } from './packets.js';
@@ -63,38 +64,34 @@ export function frameMessage(totalBytes: number, onePass: Uint8Array, signatureB
   return { clearTextBytes: bodyBytes - LITERAL_HEADER.length, runs };
 }
 
-/** Puts the frames between the bytes of the clear text. Views of `chunk` are handed on, nothing is copied. */
+/** Puts the frames between the bytes of the clear text. Views of the chunks are handed on, nothing is copied. */
 export class Framer {
   readonly #runs: readonly FramedRun[];
-  readonly #write: (bytes: Uint8Array) => void;
   #run = 0;
   #left = 0;
 
-  constructor(runs: readonly FramedRun[], write: (bytes: Uint8Array) => void) {
+  constructor(runs: readonly FramedRun[]) {
     this.#runs = runs;
-    this.#write = write;
-    this.#nextRuns();
   }
 
-  /** The next bytes of the clear text; no more in all than the runs have. */
-  push(chunk: Uint8Array): void {
-    for (let at = 0; at < chunk.length;) {
+  /** The next bytes of the clear text with what belongs between them; no more in all than the runs have. */
+  *frame(chunk: Uint8Array): Generator<Uint8Array> {
+    yield* this.#nextRuns();
+    for (let at = 0; at < chunk.length; yield* this.#nextRuns()) {
+      invariant(this.#left > 0, 'the clear text is as long as was said');
       const taken = Math.min(this.#left, chunk.length - at);
-      this.#write(chunk.subarray(at, at + taken));
+      yield chunk.subarray(at, at + taken);
       at += taken;
-      this.#left = checkedBytes(this.#left - taken);
-      this.#nextRuns();
+      this.#left -= taken;
     }
   }
 
   /** Frames of runs that are due, those of empty runs too. */
-  #nextRuns(): void {
-    for (
-      let run = this.#runs[this.#run];
-      this.#left === 0 && run !== undefined;
-      run = this.#runs[this.#run]
-    ) {
-      this.#write(run.frame);
+  *#nextRuns(): Generator<Uint8Array> {
+    while (this.#left === 0) {
+      const run = this.#runs[this.#run];
+      if (run === undefined) return;
+      yield run.frame;
       this.#left = run.clearBytes;
       this.#run += 1;
     }

@@ -5,7 +5,7 @@ import { runCli } from './cli.js';
 import { workspace } from './workspace.js';
 
 const COMMANDS = ['build', 'plan', 'doctor', 'test'];
-const SUBCOMMANDS = ['test key', 'test patch'];
+const SUBCOMMANDS = ['test key', 'test patch', 'test vdi'];
 
 test.for(['', ...COMMANDS, ...SUBCOMMANDS])('%s --help fits 80 columns', async (command) => {
   const args = [...command.split(' ').filter((word) => word !== ''), '--help'];

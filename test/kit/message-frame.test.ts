@@ -62,10 +62,12 @@ function readBack(bytes: number): { literalBytes: number; packets: number; clear
   );
   const onePass = Uint8Array.from([0xc4, 0xff, 0, 0, 0, 13, ...new Uint8Array(13)]);
   const { runs, clearTextBytes } = frameMessage(bytes, onePass, SIGNATURE_BYTES);
-  const framer = new Framer(runs, (part) => reader.push(part));
+  const framer = new Framer(runs);
   const chunk = new Uint8Array(2 ** 24);
+  for (const part of framer.frame(new Uint8Array(0))) reader.push(part);
   for (let left = clearTextBytes; left > 0; left -= chunk.length) {
-    framer.push(left < chunk.length ? chunk.subarray(0, left) : chunk);
+    const next = left < chunk.length ? chunk.subarray(0, left) : chunk;
+    for (const part of framer.frame(next)) reader.push(part);
   }
   reader.end();
   found.clearFrom = clearTextBytes;
@@ -91,11 +93,10 @@ test('a framer of small pieces writes what one of large pieces does', () => {
     { frame: Uint8Array.of(4), clearBytes: 0 },
   ];
   const write = (pieces: readonly number[][]): number[] => {
-    const out: number[] = [];
-    const framer = new Framer(runs, (bytes) => void out.push(...bytes));
-    for (const piece of pieces) framer.push(Uint8Array.from(piece));
-    return out;
+    const framer = new Framer(runs);
+    return pieces.flatMap((piece) => [...framer.frame(Uint8Array.from(piece))]).flatMap((part) => [...part]);
   };
   expect(write([[10, 11, 12, 13, 14]])).toEqual([1, 10, 11, 12, 2, 3, 13, 14, 4]);
+  expect(() => write([[10, 11, 12, 13, 14, 15]])).toThrow(/as long as was said/);
   expect(write([[10], [11], [], [12], [13], [14]])).toEqual(write([[10, 11, 12, 13, 14]]));
 });

@@ -173,7 +173,9 @@ describe('when something is missing', () => {
     expect(result.stdout).toContain(
       'mount: not found; it lets the kernel judge (needs root) (skipped: brew has',
     );
-    expect(result.calls).toEqual(['brew install e2fsprogs gnupg qemu hyperfine genext2fs zip unzip openssl']);
+    expect(result.calls).toEqual([
+      'brew install e2fsprogs gnupg qemu hyperfine genext2fs zip unzip openssl python3',
+    ]);
   });
 
   test('without a package manager it says what to install', () => {

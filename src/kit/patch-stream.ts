@@ -1,12 +1,11 @@
 import { PatchVdiError } from '../errors.js';
-import type { Sink } from '../io/sink.js';
 import { describeBytes } from '../units.js';
 import { infoDocument, precheckDocument, type PatchInfo, type Precheck } from './documents.js';
 import { filler, fillerSha256 } from './filler.js';
 import { frameBytes, frameMessage, Framer, type FramedRun } from './message-frame.js';
 import { patchScript, type ApplyBehaviour } from './patch-script.js';
 import { seededUuid, type Seed } from './seed.js';
-import type { PatchSigner, RunningSignature } from './signer.js';
+import type { PatchSigner } from './signer.js';
 
 /** A test patch as it is to be. The same design, size and signer make the same bytes. */
 export interface PatchDesign {
@@ -21,24 +20,37 @@ export interface PatchDesign {
 /** Where the signature goes: around the clear text, into a file of its own, or nowhere. */
 export type PatchSigning =
   | { readonly kind: 'message'; readonly signer: PatchSigner }
-  | { readonly kind: 'detached'; readonly signer: PatchSigner; readonly signatureSink: Sink }
+  | { readonly kind: 'detached'; readonly signer: PatchSigner }
   | { readonly kind: 'unsigned' };
 
-export interface WrittenPatch {
+/** What a test patch consists of. */
+export interface PatchParts {
   /** Bytes of the script in front. */
   readonly scriptBytes: number;
   readonly payloadBytes: number;
   readonly clearTextBytes: number;
   /** Lower-case hex. */
   readonly payloadSha256: string;
-  /** Of the Signature packet; 0 without one. */
-  readonly signatureBytes: number;
+}
+
+/** A test patch that is made while it is read. */
+export interface PatchStream {
+  readonly parts: PatchParts;
+  /**
+   * Its bytes from the first to the last, once. Every chunk is new and stays as it is; memory does not grow with the
+   * size.
+   *
+   * @throws PatchVdiError `tool`; the reason of the abort signal
+   */
+  bytes(): AsyncGenerator<Uint8Array>;
+  /** The Signature packet, when the bytes have ended; undefined for a patch without a signature. */
+  signature(): Uint8Array | undefined;
 }
 
 /** Signatures happen to be shorter than announced at most once in a hundred; this often in a row never. */
 const MAX_ATTEMPTS = 16;
 
-interface Layout extends Omit<WrittenPatch, 'signatureBytes'> {
+interface Layout extends PatchParts {
   readonly script: Uint8Array;
   readonly runs: readonly FramedRun[];
 }
@@ -90,24 +102,25 @@ async function* clearText(
 }
 
 /**
- * The signature, which must have the announced length in a message. While the first attempt is made, every chunk
- * also goes to `write`; the clear text of later ones is made once more.
+ * Hands on the clear text and has it signed. In a message the signature must have the announced length: for every
+ * attempt after the first the clear text is made once more, and only the signer reads it.
+ *
+ * @param keep gets the Signature packet
  */
-async function sign(
-  signer: PatchSigner,
-  wantsExactLength: boolean,
+async function* signed(
+  { kind, signer }: Exclude<PatchSigning, { kind: 'unsigned' }>,
   makeClearText: () => AsyncIterable<Uint8Array>,
-  write: (chunk: Uint8Array) => void | Promise<void>,
-): Promise<Uint8Array> {
+  keep: (signature: Uint8Array) => void,
+): AsyncGenerator<Uint8Array> {
   for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt += 1) {
-    const running: RunningSignature = await signer.start(attempt);
+    const running = await signer.start(attempt);
     try {
       for await (const chunk of makeClearText()) {
-        if (attempt === 0) await write(chunk);
+        if (attempt === 0) yield chunk;
         await running.update(chunk);
       }
       const signature = await running.finish();
-      if (!wantsExactLength || signature.length === signer.signatureBytes) return signature;
+      if (kind === 'detached' || signature.length === signer.signatureBytes) return keep(signature);
     } finally {
       await running.dispose();
     }
@@ -122,42 +135,29 @@ async function sign(
 }
 
 /**
- * Writes a test patch of an exact size: a script and its payload, around it the signed message if that is wanted.
- * Memory does not grow with the size. The sinks are the caller's, who commits or discards them; when this rejects,
- * they hold something unfinished.
+ * Prepares a test patch of an exact size: a script and its payload, around them the signed message if that is wanted.
+ * The payload is made twice, because the script in front of it tells its SHA-256: the first time here.
  *
- * @param sizeBytes of what goes to `sink`; a detached signature comes on top
- * @throws PatchVdiError `usage` when the size is too small; `tool`, `space`, `sink`; the reason of `abortSignal`
+ * @param sizeBytes of the stream; a detached signature comes on top
+ * @throws PatchVdiError `usage` when the size is too small; the reason of `abortSignal`
  */
-export async function writePatch(
+export async function openPatch(
   design: PatchDesign,
   sizeBytes: number,
   signing: PatchSigning,
-  sink: Sink,
   abortSignal?: AbortSignal,
-): Promise<WrittenPatch> {
+): Promise<PatchStream> {
   const layout = await layOut(design, sizeBytes, signing, abortSignal);
-  let position = 0;
-  const append = (bytes: Uint8Array): void => {
-    sink.write(bytes, position);
-    position += bytes.length;
-  };
-  const framer = new Framer(layout.runs, append);
-  const write = async (chunk: Uint8Array): Promise<void> => {
-    framer.push(chunk);
-    await sink.drained();
-  };
-  const makeClearText = (): AsyncIterable<Uint8Array> => clearText(design.seed, layout, abortSignal);
-  let signatureBytes = 0;
-  if (signing.kind === 'unsigned') {
-    for await (const chunk of makeClearText()) await write(chunk);
-  } else {
-    const inside = signing.kind === 'message';
-    const signature = await sign(signing.signer, inside, makeClearText, write);
-    if (inside) append(signature);
-    else signing.signatureSink.write(signature, 0);
-    signatureBytes = signature.length;
-  }
   const { scriptBytes, payloadBytes, clearTextBytes, payloadSha256 } = layout;
-  return { scriptBytes, payloadBytes, clearTextBytes, payloadSha256, signatureBytes };
+  const makeClearText = (): AsyncGenerator<Uint8Array> => clearText(design.seed, layout, abortSignal);
+  let signature: Uint8Array | undefined;
+  const keep = (made: Uint8Array): void => void (signature = made);
+  async function* bytes(): AsyncGenerator<Uint8Array> {
+    const framer = new Framer(layout.runs);
+    const text = signing.kind === 'unsigned' ? makeClearText() : signed(signing, makeClearText, keep);
+    for await (const chunk of text) yield* framer.frame(chunk);
+    if (signing.kind === 'message' && signature !== undefined) yield signature;
+  }
+  const parts = { scriptBytes, payloadBytes, clearTextBytes, payloadSha256 };
+  return { parts, bytes, signature: () => signature };
 }

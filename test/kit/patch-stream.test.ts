@@ -5,9 +5,8 @@ import { filler, fillerSha256 } from '../../src/kit/filler.js';
 import { documentSignature } from '../../src/kit/signing.js';
 import { onePassPacket, testKeySigner, type PatchSigner } from '../../src/kit/signer.js';
 import { fingerprintText, makeTestKey, publicKeyring } from '../../src/kit/test-key.js';
-import { MemorySink } from '../io/memory-sink.js';
 import { flip, OpenPgpBench, packet } from '../signature/openpgp-bench.js';
-import { patchInMemory } from './make.js';
+import { patchAndSignature, patchInMemory } from './make.js';
 
 const key = makeTestKey({ seed: '7' });
 const signer = testKeySigner(key);
@@ -136,10 +135,10 @@ describe('a signer that cannot keep to its length', () => {
 });
 
 test('a detached signature covers the file as it is', async () => {
-  const signatureSink = new MemorySink(signer.signatureBytes, { seekable: true });
-  const bytes = await patchInMemory({ seed: '7' }, 9000, { kind: 'detached', signer, signatureSink });
+  const made = await patchAndSignature({ seed: '7' }, 9000, { kind: 'detached', signer });
+  const { bytes } = made;
   expect(bytes).toEqual(await patchInMemory({ seed: '7' }, 9000));
-  const signature = bench.file(signatureSink.output);
+  const signature = bench.file(made.signature ?? '');
   const verify = (content: Uint8Array) =>
     bench.gpg(['--no-default-keyring', '--keyring', keyring, '--verify', signature, bench.file(content)]);
   verify(bytes);
