@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { copyFile, mkdir, mkdtemp, rename, rm, stat, writeFile } from 'node:fs/promises';
-import { basename, dirname, join, resolve } from 'node:path';
+import { copyFile, mkdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
 import { PatchVdiError, isPatchVdiError } from '../../errors.js';
+import { temporaryName } from '../../io/dead-outputs.js';
 import type { ImageFormat } from '../../plan/plan.js';
 import type { ToolEnvironment } from '../../tools/find.js';
 import { FILESYSTEMS, type FilesystemName } from '../../tools/mke2fs.js';
@@ -202,10 +203,12 @@ export async function makeSuite(options: SuiteOptions): Promise<Manifest> {
   const work = await makePrivateFolder(options.environment, 'suite');
   let unfinished: string | undefined;
   try {
-    unfinished = await mkdtemp(join(dirname(path), `.${basename(path)}.patch-vdi-`));
-    const manifest = await fillFolder(unfinished, work, options);
+    const temporary = temporaryName(path);
+    await mkdir(temporary);
+    unfinished = temporary;
+    const manifest = await fillFolder(temporary, work, options);
     await refuseExisting(path, what);
-    await rename(unfinished, path);
+    await rename(temporary, path);
     unfinished = undefined;
     return manifest;
   } catch (error) {
