@@ -12,16 +12,16 @@ const GAP = '  ';
 const MIN_TEXT_COLUMNS = 20;
 
 /** A row of a table whose last two columns are wrapped. */
-function rowLines(name: string, texts: readonly [string, string], widths: readonly [number, number]): string[] {
+function rowLines(
+  name: string,
+  texts: readonly [string, string],
+  widths: readonly [number, number],
+): string[] {
   const [nameWidth, textWidth] = widths;
   const [what, consumer] = texts.map((text) => wrapWords(text, textWidth)) as [string[], string[]];
   const height = Math.max(what.length, consumer.length);
   return Array.from({ length: height }, (_, line) =>
-    [
-      (line === 0 ? name : '').padEnd(nameWidth),
-      (what[line] ?? '').padEnd(textWidth),
-      consumer[line] ?? '',
-    ]
+    [(line === 0 ? name : '').padEnd(nameWidth), (what[line] ?? '').padEnd(textWidth), consumer[line] ?? '']
       .join(GAP)
       .trimEnd(),
   );
@@ -30,10 +30,7 @@ function rowLines(name: string, texts: readonly [string, string], widths: readon
 /** The catalogue as a table, family by family. */
 export function faultLines(faults: readonly Fault[], columns: number): string[] {
   const nameWidth = Math.max(...faults.map(({ name }) => name.length));
-  const textWidth = Math.max(
-    MIN_TEXT_COLUMNS,
-    Math.floor((columns - nameWidth - 2 * GAP.length) / 2),
-  );
+  const textWidth = Math.max(MIN_TEXT_COLUMNS, Math.floor((columns - nameWidth - 2 * GAP.length) / 2));
   const widths = [nameWidth, textWidth] as const;
   const families = [...new Set(faults.map(({ family }) => family))];
   return [

@@ -36,7 +36,11 @@ Examples:
   patch-vdi test suite -o suite/ --formats raw,vhd --filesystems ext2,ext4`;
 
 /** A list of names, each once. */
-function choices<T extends string>(option: string, list: string | undefined, all: readonly T[]): readonly T[] {
+function choices<T extends string>(
+  option: string,
+  list: string | undefined,
+  all: readonly T[],
+): readonly T[] {
   if (list === undefined) return all;
   const words = list.split(',').map((word) => word.trim());
   const known = all.filter((name) => words.includes(name));

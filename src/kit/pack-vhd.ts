@@ -20,7 +20,7 @@ import { sealFooter, sealHeader } from './edit/vhd-editor.js';
 export interface Packing {
   /** A power of two; default 2 MiB. */
   readonly blockBytes?: number;
-  /** Makes it a differencing disk, with that parent. */
+  /** Makes it a differencing disk, with that parent. The sectors of blocks in use are all its own. */
   readonly parent?: { readonly uniqueId: Uint8Array; readonly name: string };
 }
 
@@ -39,7 +39,7 @@ function utf16(text: string, lengthBytes: number): Uint8Array {
 /** The bits of the sectors of a block that hold anything but zeros; the first sector is the highest bit. */
 function bitmapOf(block: Uint8Array): Uint8Array {
   const sectors = block.length / SECTOR_BYTES;
-  const bitmap = new Uint8Array(roundUp(Math.ceil(sectors / 8), SECTOR_BYTES));
+  const bitmap = emptyBitmap(block);
   for (let sector = 0; sector < sectors; sector += 1) {
     const bytes = block.subarray(sector * SECTOR_BYTES, (sector + 1) * SECTOR_BYTES);
     if (bytes.every((byte) => byte === 0)) continue;
@@ -47,6 +47,10 @@ function bitmapOf(block: Uint8Array): Uint8Array {
     bitmap[at] = (bitmap[at] ?? 0) | (0x80 >> (sector % 8));
   }
   return bitmap;
+}
+
+function emptyBitmap(block: Uint8Array): Uint8Array {
+  return new Uint8Array(roundUp(Math.ceil(block.length / SECTOR_BYTES / 8), SECTOR_BYTES));
 }
 
 function blockOf(disk: DiskFile, block: number, blockBytes: number): Uint8Array {
@@ -70,8 +74,9 @@ export function packVhd(disk: DiskFile, vhd: DiskFile, identity: VhdIdentity, pa
   for (let turn = 1; turn <= count; turn += 1) {
     const number = turn % count;
     const bytes = blockOf(disk, number, blockBytes);
-    const bitmap = bitmapOf(bytes);
-    if (bitmap.every((octet) => octet === 0)) continue;
+    const used = bitmapOf(bytes);
+    if (used.every((octet) => octet === 0)) continue;
+    const bitmap = parent === undefined ? used : emptyBitmap(bytes).fill(0xff);
     const dataOffset = roundUp(at + bitmap.length, DATA_ALIGNMENT_BYTES);
     const sector = (dataOffset - bitmap.length) / SECTOR_BYTES;
     viewOf(table).setUint32(number * Uint32Array.BYTES_PER_ELEMENT, sector);
@@ -114,4 +119,3 @@ export function packRaw(disk: DiskFile, target: DiskFile, identity?: VhdIdentity
   target.resize(sizeBytes);
   if (identity !== undefined) target.write(sizeBytes, encodeFixedFooter(sizeBytes, identity));
 }
-

@@ -7,8 +7,9 @@ import { TAG } from '../signature/packet-tags.js';
 import { withDiskFile, type DiskFile } from './disk-file.js';
 import { filler } from './filler.js';
 import type { KeyRole, KitKeys } from './kit-keys.js';
-import { designPatch, makePatchFile } from './make-patch.js';
+import { makePatchFile } from './make-patch.js';
 import { concatBytes, octets, packetHeader, RSA, scalar, SHA256 } from './packets.js';
+import type { PatchDesign } from './patch-stream.js';
 import type { Seed } from './seed.js';
 import { onePassPacket, testKeySigner } from './signer.js';
 import { documentSignature } from './signing.js';
@@ -25,7 +26,8 @@ type Chunks = AsyncIterable<Uint8Array>;
 export interface UploadBenchOptions {
   /** Private; all uploads are made in it. */
   readonly folder: string;
-  readonly seed: Seed;
+  /** Of every patch; its seed is that of all random bytes. */
+  readonly design: PatchDesign;
   /** Of an ordinary upload. */
   readonly sizeBytes: number;
   readonly keys: KitKeys;
@@ -40,6 +42,7 @@ export class UploadBench {
   readonly keys: KitKeys;
   readonly seed: Seed;
   readonly sizeBytes: number;
+  readonly #design: PatchDesign;
   readonly #folder: string;
   readonly #abortSignal: AbortSignal | undefined;
   readonly #made = new Map<string, Promise<Upload>>();
@@ -47,7 +50,8 @@ export class UploadBench {
 
   constructor(options: UploadBenchOptions) {
     this.keys = options.keys;
-    this.seed = options.seed;
+    this.seed = options.design.seed;
+    this.#design = options.design;
     this.sizeBytes = options.sizeBytes;
     this.#folder = options.folder;
     this.#abortSignal = options.abortSignal;
@@ -134,7 +138,7 @@ export class UploadBench {
   async rewrite(from: string, to: string, change: (chunks: Chunks) => Chunks): Promise<void> {
     const source = createReadStream(from);
     await pipeline(source, change, createWriteStream(to, { flags: 'wx' }), {
-      ...(this.#abortSignal === undefined ? {} : { signal: this.#abortSignal }),
+      signal: this.#abortSignal,
     });
   }
 
@@ -151,11 +155,15 @@ export class UploadBench {
     return known;
   }
 
-  async #patch(path: string, sizeBytes: number, role: KeyRole | undefined, detached: boolean): Promise<Upload> {
-    const signing =
-      role === undefined ? undefined : { signer: testKeySigner(this.keys.key(role)), detached };
+  async #patch(
+    path: string,
+    sizeBytes: number,
+    role: KeyRole | undefined,
+    detached: boolean,
+  ): Promise<Upload> {
+    const signing = role === undefined ? undefined : { signer: testKeySigner(this.keys.key(role)), detached };
     const { signaturePath } = await makePatchFile({
-      design: designPatch({ seed: this.seed }),
+      design: this.#design,
       path,
       force: false,
       sizeBytes,

@@ -76,7 +76,7 @@ describe('the suite', () => {
 
   test('has every fault of the catalogue, and every format with every file system', () => {
     const faults = new Set(manifest.images.map(({ fault }) => fault));
-    expect([...faults].sort()).toEqual([null, ...FAULTS.map(({ name }) => name)].sort());
+    expect(faults).toEqual(new Set([null, ...FAULTS.map(({ name }) => name)]));
     const good = manifest.images.filter(({ fault }) => fault === null);
     const shapes = new Set(good.map(({ format, filesystem }) => `${format} ${filesystem}`));
     expect(shapes.size).toBe(9);
@@ -86,7 +86,12 @@ describe('the suite', () => {
     const { images, keys } = manifest;
     for (const { file, bytes, sha256 } of images) {
       expect(statSync(at(file)).size, file).toBe(bytes);
-      expect(createHash('sha256').update(readFileSync(at(file))).digest('hex'), file).toBe(sha256);
+      expect(
+        createHash('sha256')
+          .update(readFileSync(at(file)))
+          .digest('hex'),
+        file,
+      ).toBe(sha256);
     }
     const named = [
       ...images.flatMap(({ file, signature }) => (signature === null ? [file] : [file, signature])),
@@ -133,8 +138,7 @@ describe.for(manifest.images)('$name', (image) => {
       folder,
     );
     const { qemuImg, fsck, mount, gpgv } = expected;
-    // What cannot be read has nothing that gpgv could judge.
-    expect(judged).toEqual({ qemuImg, fsck, mount, gpgv: judged.gpgv === null ? null : gpgv });
+    expect(judged).toEqual({ qemuImg, fsck, mount, gpgv });
     rmSync(folder, { recursive: true, force: true });
   });
 });

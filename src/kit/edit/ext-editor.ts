@@ -98,7 +98,11 @@ export async function placeOfInode(filesystem: ExtFilesystem, inodeNumber: numbe
 }
 
 /** Changes an inode; its checksum, where it has one, is right afterwards. */
-export function editInode(disk: DiskFile, { filesystem, inodeNumber, offset }: PlacedInode, change: Change): void {
+export function editInode(
+  disk: DiskFile,
+  { filesystem, inodeNumber, offset }: PlacedInode,
+  change: Change,
+): void {
   const { superblock } = filesystem;
   const bytes = disk.read(offset, superblock.inodeBytes);
   change(bytes);

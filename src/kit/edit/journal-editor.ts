@@ -44,9 +44,7 @@ const JBD2_FLAG_LAST_TAG = 8;
 
 function controlBlock(blockBytes: number, type: number, sequence: number): Uint8Array {
   const block = new Uint8Array(blockBytes);
-  block.set(
-    journalHeader.encode({ h_magic: JBD2_MAGIC_NUMBER, h_blocktype: type, h_sequence: sequence }),
-  );
+  block.set(journalHeader.encode({ h_magic: JBD2_MAGIC_NUMBER, h_blocktype: type, h_sequence: sequence }));
   return block;
 }
 

@@ -1,4 +1,4 @@
-import { invariant } from '../../errors.js';
+import { PatchVdiError } from '../../errors.js';
 import { viewOf } from '../../struct.js';
 import { SECTOR_BYTES } from '../../units.js';
 import { BAT_UNUSED, dynamicDiskHeader, hardDiskFooter } from '../../vhd/layout.js';
@@ -79,11 +79,18 @@ export function setTableEntry(file: DiskFile, block: number, sector: number): vo
   file.write(readTable(file).offset + block * bytes.length, bytes);
 }
 
-/** The last block of the disk that has no place in the file: nothing of the file system lies there. */
+/**
+ * The last block of the disk that has no place in the file: nothing of the file system lies there.
+ *
+ * @throws PatchVdiError `usage` when the disk has no such block
+ */
 export function lastUnusedBlock(file: DiskFile): number {
   const block = readTable(file).sectors.lastIndexOf(BAT_UNUSED);
-  invariant(block !== -1, 'three quarters of the disk are free');
-  return block;
+  if (block !== -1) return block;
+  throw new PatchVdiError('usage', 'this fault needs a disk with free space', {
+    context: { found: 'something in every 2 MiB of it', expected: '2 MiB with nothing in it' },
+    hint: 'give no --disk-size: four times the patch is the default',
+  });
 }
 
 /** Where the bitmap and the data of the first block in the file start, in bytes. */

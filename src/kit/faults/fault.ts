@@ -42,7 +42,10 @@ export interface ExpectedMount {
 export interface Expected {
   readonly inspect: ExpectedInspect;
   readonly verify: ExpectedVerify;
-  /** gpgv alone, given the file `patch` (and its detached signature): exit code 0 or not. Undefined without a file. */
+  /**
+   * gpgv alone, given the file `patch` as a mount shows it (and its detached signature): exit code 0 or not. Undefined
+   * without a file.
+   */
   readonly gpgv: 'good' | 'bad' | undefined;
   /**
    * An importer into a pool, such as `PUT /import_raw_vdi`, that is told the announced length. `depends`: it may take
@@ -51,7 +54,10 @@ export interface Expected {
   readonly import: 'accepts' | 'refuses' | 'depends';
   /** `qemu-img convert` of a VHD: gives a disk without a complaint, or not. Undefined for raw images. */
   readonly qemuImg: 'converts' | 'refuses' | undefined;
-  /** `e2fsck -fn` of the disk: exit code 0, 4 or 8 and more. Undefined when there is no disk. */
+  /**
+   * `e2fsck -fn` of the disk: nothing to say; something; or it cannot check it. Undefined when there is no disk. Its exit
+   * code is 0 for some of what it complains about.
+   */
   readonly fsck: 'clean' | 'complains' | 'refuses' | undefined;
   /** The kernel's mount of the disk. Undefined when there is no disk. */
   readonly mount: ExpectedMount | undefined;
@@ -134,9 +140,7 @@ export function goodOutcome({ format }: Pick<Shape, 'format'>): Expected {
 }
 
 /** The outcome of an image that differs from a good one in some points. */
-export function differing(
-  differences: Partial<Expected>,
-): (shape: Pick<Shape, 'format'>) => Expected {
+export function differing(differences: Partial<Expected>): (shape: Pick<Shape, 'format'>) => Expected {
   return (shape) => {
     const all = { ...goodOutcome(shape), ...differences };
     return shape.format === 'raw' ? { ...all, qemuImg: undefined } : all;

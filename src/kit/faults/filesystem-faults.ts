@@ -11,7 +11,13 @@ import {
 import { MIB } from '../../units.js';
 import type { DiskFile } from '../disk-file.js';
 import { setBlockBitmapChecksum } from '../edit/bitmap-editor.js';
-import { editSuperblock, groupDescriptorOffset, openDisk, placeOf, readRootBlock } from '../edit/ext-editor.js';
+import {
+  editSuperblock,
+  groupDescriptorOffset,
+  openDisk,
+  placeOf,
+  readRootBlock,
+} from '../edit/ext-editor.js';
 import { growExtentTree } from '../edit/extent-editor.js';
 import { writeTransaction } from '../edit/journal-editor.js';
 import {
@@ -52,16 +58,20 @@ function flip(disk: DiskFile, offset: number): void {
 }
 
 /** Adds a feature to one of the three sets of the superblock, checksum right. */
-function addFeature(disk: DiskFile, set: 's_feature_incompat' | 's_feature_ro_compat', bit: number): Promise<void> {
+function addFeature(
+  disk: DiskFile,
+  set: 's_feature_incompat' | 's_feature_ro_compat',
+  bit: number,
+): Promise<void> {
   return editSuperblock(disk, (bytes) => superBlock.set(bytes, set, superBlock.decode(bytes)[set] + bit));
 }
 
 /** `s_feature_incompat` and `s_feature_ro_compat`: bits that no kernel has given a meaning yet. */
 const UNKNOWN_FEATURE = 0x40000000;
 
-/** `s_state`: the bits "cleanly unmounted" and "errors detected" ("Super Block"). */
-const STATE_MOUNTED = 0;
-const STATE_ERRORS = 2;
+/** `s_state`: the bits "cleanly unmounted" (1) and "errors detected" (2) ("Super Block"). */
+const STATE_NOT_UNMOUNTED = 0;
+const STATE_UNMOUNTED_WITH_ERRORS = 3;
 
 /** What the end of the disk is short of. */
 const MISSING_BYTES = 2 * MIB;
@@ -77,12 +87,15 @@ export const FILESYSTEM_FAULTS: readonly DiskFault[] = [
   {
     ...COMMON,
     name: 'superblock-zeroed',
-    what: 'The superblock is zeros: what is left when a build was cut off before its seal.',
+    what: 'The superblock and all its copies are zeros: what is left when a build was cut off before its seal.',
     consumer: 'Mounts nothing, repairs nothing, and says that there is no file system.',
     expected: differing(UNREADABLE),
     edit: async ({ disk }) => {
-      disk.write(SUPERBLOCK_OFFSET_BYTES, new Uint8Array(superBlock.sizeBytes));
-      return await Promise.resolve();
+      const { blockBytes, blocksPerGroup, firstDataBlock, backupGroups } = (await openDisk(disk)).superblock;
+      const zeros = new Uint8Array(superBlock.sizeBytes);
+      for (const group of backupGroups)
+        disk.write((firstDataBlock + group * blocksPerGroup) * blockBytes, zeros);
+      disk.write(SUPERBLOCK_OFFSET_BYTES, zeros);
     },
   },
   {
@@ -231,15 +244,17 @@ export const FILESYSTEM_FAULTS: readonly DiskFault[] = [
     what: 'The superblock says that the file system was never unmounted.',
     consumer: 'Checks it before use; the content may be right all the same.',
     expected: differing({ ...warned(['not-clean'], 'good') }),
-    edit: ({ disk }) => editSuperblock(disk, (bytes) => superBlock.set(bytes, 's_state', STATE_MOUNTED)),
+    edit: ({ disk }) =>
+      editSuperblock(disk, (bytes) => superBlock.set(bytes, 's_state', STATE_NOT_UNMOUNTED)),
   },
   {
     ...COMMON,
     name: 'has-errors',
     what: 'The superblock says that a kernel has met damage.',
     consumer: 'Refuses until it was checked: mount does not look at it.',
-    expected: differing({ ...warned(['not-clean', 'has-errors'], 'good'), apply: 'must refuse' }),
-    edit: ({ disk }) => editSuperblock(disk, (bytes) => superBlock.set(bytes, 's_state', STATE_ERRORS)),
+    expected: differing({ ...warned(['has-errors'], 'good'), apply: 'must refuse' }),
+    edit: ({ disk }) =>
+      editSuperblock(disk, (bytes) => superBlock.set(bytes, 's_state', STATE_UNMOUNTED_WITH_ERRORS)),
   },
   {
     ...COMMON,
@@ -249,6 +264,7 @@ export const FILESYSTEM_FAULTS: readonly DiskFault[] = [
     consumer: 'Plays it back on a private copy before it checks the signature, or refuses.',
     expected: differing({
       ...warned(['journal-needs-recovery'], 'good'),
+      fsck: 'complains',
       mount: { readOnly: 'refuses', writable: 'mounts', patch: 'whole' },
       apply: 'must refuse',
     }),
@@ -265,6 +281,8 @@ export const FILESYSTEM_FAULTS: readonly DiskFault[] = [
     consumer: 'Verifies what it runs: after the mount, in one reading.',
     expected: differing({
       ...warned(['journal-needs-recovery'], 'good'),
+      gpgv: 'bad',
+      fsck: 'complains',
       mount: { readOnly: 'refuses', writable: 'mounts', patch: 'damaged' },
       apply: 'must refuse',
     }),

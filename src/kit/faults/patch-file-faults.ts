@@ -86,7 +86,12 @@ async function fillDisk(bench: DiskBench): Promise<void> {
   const path = join(bench.folder, 'filler');
   const blocks = superblock.freeBlockCount - LEFT_FREE_BLOCKS;
   await writeFile(path, '');
-  await debugfs(bench, `write ${path} filler`, `fallocate /filler 0 ${blocks - 1}`, `set_inode_field /filler size ${blocks * superblock.blockBytes}`);
+  await debugfs(
+    bench,
+    `write ${path} filler`,
+    `fallocate /filler 0 ${blocks - 1}`,
+    `set_inode_field /filler size ${blocks * superblock.blockBytes}`,
+  );
 }
 
 async function shareMetadata({ disk }: DiskBench): Promise<void> {
@@ -153,11 +158,21 @@ export const PATCH_FILE_FAULTS: readonly DiskFault[] = [
     name: 'patch-empty',
     what: 'patch has no bytes.',
     consumer: 'Says so instead of running nothing.',
-    expected: differing({ ...warned(['patch-empty'], 'bad'), gpgv: 'bad', mount: mounted('damaged'), apply: 'must refuse' }),
+    expected: differing({
+      ...warned(['patch-empty'], 'bad'),
+      gpgv: 'bad',
+      mount: mounted('damaged'),
+      apply: 'must refuse',
+    }),
     edit: async (bench) => {
       const path = join(bench.folder, 'empty');
       await writeFile(path, '', { mode: 0o755 });
-      await debugfs(bench, 'rm /patch', `write ${path} patch`, `set_inode_field /patch mode 0${PATCH_MODE.toString(8)}`);
+      await debugfs(
+        bench,
+        'rm /patch',
+        `write ${path} patch`,
+        `set_inode_field /patch mode 0${PATCH_MODE.toString(8)}`,
+      );
     },
   },
   {
@@ -222,8 +237,13 @@ export const PATCH_FILE_FAULTS: readonly DiskFault[] = [
     consumer: 'Checks the file system before it reads or writes in it, and refuses.',
     expected: differing({
       inspect: { exitCode: 0, findings: [] },
-      verify: { exitCode: 3, signature: 'bad', structure: 'damaged', findings: ['payload-overlaps-metadata'] },
-      gpgv: undefined,
+      verify: {
+        exitCode: 3,
+        signature: 'bad',
+        structure: 'damaged',
+        findings: ['payload-overlaps-metadata'],
+      },
+      gpgv: 'bad',
       fsck: 'complains',
       mount: mounted('unreadable'),
       apply: 'must refuse',
@@ -255,4 +275,3 @@ export const PATCH_FILE_FAULTS: readonly DiskFault[] = [
     edit: fillDisk,
   },
 ];
-

@@ -216,13 +216,14 @@ export const SIGNATURE_FAULTS: readonly UploadFault[] = [
   },
   {
     ...COMMON,
-    name: 'signature-packet-missing',
-    what: 'The signed message ends before its signature.',
+    name: 'cut-in-signature',
+    what: 'The signed message ends within its signature.',
     consumer: 'Refuses: the announcement of a signature is none.',
     expected: untrusted('bad'),
     make: async (bench) => {
-      const signatureBytes = 2 * 128;
-      return await bench.edited(await bench.signed(), (file) => file.resize(file.sizeBytes - signatureBytes));
+      // The number at its end alone has 256 bytes (RSA, 2048 bits).
+      const missingBytes = 100;
+      return await bench.edited(await bench.signed(), (file) => file.resize(file.sizeBytes - missingBytes));
     },
   },
 ];

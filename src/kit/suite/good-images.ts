@@ -9,7 +9,7 @@ export interface GoodImage {
   readonly name: string;
   readonly what: string;
   readonly shape: Shape;
-  upload(bench: UploadBench): Promise<Upload>;
+  readonly upload: (bench: UploadBench) => Promise<Upload>;
   readonly expected: Expected;
 }
 
@@ -18,8 +18,8 @@ export const CONSUMER_OF_GOOD = 'Takes it.';
 interface Variation {
   readonly name: string;
   readonly what: string;
-  upload(bench: UploadBench): Promise<Upload>;
-  /** Too small to unpack: nothing else differs. */
+  readonly upload: (bench: UploadBench) => Promise<Upload>;
+  /** In what it differs from the outcome of other good images. */
   readonly outcome?: Partial<Expected>;
 }
 
@@ -62,16 +62,16 @@ export function goodImages(
   formats: readonly ImageFormat[],
   filesystems: readonly FilesystemName[],
 ): GoodImage[] {
-  const shapes = formats.flatMap((format) => filesystems.map((filesystem): Shape => ({ format, filesystem })));
-  const plain = shapes.map(
-    (shape): GoodImage => ({
-      name: `good-${shape.format}-${shape.filesystem}`,
-      what: `A ${ENDINGS[shape.format]} with ${shape.filesystem}, as patch-vdi build makes it.`,
-      shape,
-      upload: (bench) => bench.signed(),
-      expected: goodOutcome(shape),
-    }),
+  const shapes = formats.flatMap((format) =>
+    filesystems.map((filesystem): Shape => ({ format, filesystem })),
   );
+  const plain = shapes.map((shape): GoodImage => ({
+    name: `good-${shape.format}-${shape.filesystem}`,
+    what: `A ${ENDINGS[shape.format]} with ${shape.filesystem}, as patch-vdi build makes it.`,
+    shape,
+    upload: (bench) => bench.signed(),
+    expected: goodOutcome(shape),
+  }));
   const [shape] = shapes;
   if (shape === undefined) return plain;
   const varied = VARIATIONS.map(({ name, what, upload, outcome }): GoodImage => {

@@ -12,6 +12,7 @@ import { FAULTS } from '../faults/catalogue.js';
 import { TRUSTED, type Expected, type Fault, type Shape } from '../faults/fault.js';
 import { KEYRING_NAMES, KitKeys, type KeyringName } from '../kit-keys.js';
 import { makeImage } from '../make-image.js';
+import { designPatch } from '../make-patch.js';
 import { refuseExisting, writeError } from '../new-folder.js';
 import type { Seed } from '../seed.js';
 import { UploadBench, type Upload } from '../uploads.js';
@@ -166,7 +167,13 @@ async function writeKeys(folder: string, keys: KitKeys): Promise<Manifest['keys'
 async function fillFolder(folder: string, work: string, options: SuiteOptions): Promise<Manifest> {
   const { seed, sizeBytes, epochSeconds, abortSignal, onImage } = options;
   const keys = new KitKeys(seed);
-  const uploads = new UploadBench({ folder: work, seed, sizeBytes, keys, abortSignal });
+  const uploads = new UploadBench({
+    folder: work,
+    design: designPatch({ seed }),
+    sizeBytes,
+    keys,
+    abortSignal,
+  });
   await mkdir(join(folder, IMAGE_FOLDER));
   const drafts = [...goodDrafts(options), ...faultDrafts(options)];
   const images: ManifestImage[] = [];
@@ -221,4 +228,3 @@ export async function makeSuite(options: SuiteOptions): Promise<Manifest> {
     if (unfinished !== undefined) await rm(unfinished, { recursive: true, force: true });
   }
 }
-

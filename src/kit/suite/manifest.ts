@@ -23,8 +23,7 @@ export interface ManifestKey {
 /** Null where there is nothing to say, so that every entry has the same fields. */
 type OrNull<T> = { readonly [Name in keyof T]: Exclude<T[Name], undefined> | null };
 
-export interface ManifestExpected
-  extends Omit<OrNull<Expected>, 'inspect' | 'verify' | 'mount'> {
+export interface ManifestExpected extends Omit<OrNull<Expected>, 'inspect' | 'verify' | 'mount'> {
   readonly inspect: OrNull<ExpectedInspect>;
   readonly verify: OrNull<ExpectedVerify>;
   readonly mount: OrNull<Exclude<Expected['mount'], undefined>> | null;

@@ -1,5 +1,14 @@
 import { createHash } from 'node:crypto';
-import { copyFileSync, existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, rmdirSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  rmdirSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { runJudge, verdictAgainst } from '../../oracles/run-judge.js';
 
@@ -33,11 +42,18 @@ function converts(path: string, raw: string): boolean {
   return exitCode === 0 && stderr === '';
 }
 
-/** e2fsck(8), EXIT CODE: 4 errors left uncorrected, 8 operational error, 16 usage. */
+/** What e2fsck prints about a file system it has nothing to say about. */
+const HARMLESS_LINE = /^$|^Pass [1-5]: |: \d+\/\d+ files \(/;
+
+/**
+ * e2fsck(8), EXIT CODE: 4 errors left uncorrected, 8 operational error, 16 usage. With 0 it may have had something to
+ * say all the same.
+ */
 function fsck(raw: string): Exclude<Judgement['fsck'], null> {
   const result = runJudge('e2fsck', ['-fn', raw]);
   const { exitCode } = result;
-  if (exitCode === 0) return 'clean';
+  const remarks = result.stdout.split('\n').filter((line) => !HARMLESS_LINE.test(line));
+  if (exitCode === 0) return remarks.length === 0 ? 'clean' : 'complains';
   if (exitCode === 4) return 'complains';
   if (exitCode !== null && (exitCode & 8) !== 0 && (exitCode & 16) === 0) return 'refuses';
   throw verdictAgainst('e2fsck', raw, result);
@@ -45,10 +61,15 @@ function fsck(raw: string): Exclude<Judgement['fsck'], null> {
 
 /** What mount(8) says when the kernel does not take a file system; anything else is no refusal by the kernel. */
 const REFUSAL =
-  /wrong fs type|can't read superblock|cannot mount .* read-only|mount\(2\) system call failed|Structure needs cleaning|Bad message/;
+  /wrong fs type|probably corrupted filesystem|can't read superblock|cannot mount .* read-only|mount\(2\) system call failed|Structure needs cleaning|Bad message/;
 
 /** Mounts a device, looks, unmounts. @returns undefined when the kernel refuses */
-function whileMounted<T>(device: string, options: string, work: string, use: (folder: string) => T): T | undefined {
+function whileMounted<T>(
+  device: string,
+  options: string,
+  work: string,
+  use: (folder: string) => T,
+): T | undefined {
   const folder = mkdtempSync(join(work, 'mount-'));
   try {
     const mounted = runJudge('mount', ['-t', 'ext4', '-o', `${options},nosuid,nodev,noexec`, device, folder]);
@@ -56,11 +77,14 @@ function whileMounted<T>(device: string, options: string, work: string, use: (fo
       if (REFUSAL.test(mounted.stderr)) return undefined;
       throw verdictAgainst('mount', device, mounted);
     }
+    const unmount = (): void => {
+      const unmounted = runJudge('umount', [folder]);
+      if (unmounted.exitCode !== 0) throw verdictAgainst('umount', device, unmounted);
+    };
     try {
       return use(folder);
     } finally {
-      const unmounted = runJudge('umount', [folder]);
-      if (unmounted.exitCode !== 0) throw verdictAgainst('umount', device, unmounted);
+      unmount();
     }
   } finally {
     rmdirSync(folder);
@@ -106,7 +130,11 @@ function look(folder: string, uploadSha256: string): Look {
   }
 }
 
-function mount(raw: string, work: string, uploadSha256: string): { mount: Judgement['mount']; bytes: Buffer | undefined } {
+function mount(
+  raw: string,
+  work: string,
+  uploadSha256: string,
+): { mount: Judgement['mount']; bytes: Buffer | undefined } {
   const readOnly = withLoop(raw, ['--read-only'], (device) =>
     whileMounted(device, 'ro', work, (folder) => look(folder, uploadSha256)),
   );
