@@ -42,7 +42,7 @@ export async function trimPatchFile(request: TrimRequest, call: E2fsprogsCall): 
 /**
  * Has debugfs change an image by commands, one a line. The result must be read back: it exits 0 whatever happened.
  *
- * @param folder private, for the command file
+ * @param folder private, for the command file; where files that the commands name are looked for
  * @throws PatchVdiError `tool` when debugfs says anything on stderr
  */
 export async function changeImage(
@@ -56,6 +56,7 @@ export async function changeImage(
   writePrivateFile(commandPath, `${commands.join('\n')}\n`);
   const result = await runTool('debugfs', ['-w', '-f', commandPath, imagePath], {
     ...call,
+    folder,
     variables: fakeTime(call.epochSeconds),
   });
   requireSilence('debugfs', operation, result);

@@ -80,15 +80,27 @@ async function resize({ disk }: DiskBench, bytes: number): Promise<void> {
 /** Leaves less than this free. */
 const LEFT_FREE_BLOCKS = 16;
 
-/** One file takes all that is free. Zeros are written: an unwritten extent would not need its blocks. */
+/** Writes an empty file into the root folder. What debugfs takes from the host's file, umask and owner, is overwritten. */
+async function writeEmpty(
+  bench: DiskBench,
+  name: string,
+  mode: number,
+  ...more: readonly string[]
+): Promise<void> {
+  await writeFile(join(bench.folder, 'empty'), '');
+  const set = (field: string, value: string) => `set_inode_field /${name} ${field} ${value}`;
+  const owner = [set('uid', '0'), set('gid', '0')];
+  await debugfs(bench, `write empty ${name}`, set('mode', `0${mode.toString(8)}`), ...owner, ...more);
+}
+
+/** One file takes nearly all that is free. */
 async function fillDisk(bench: DiskBench): Promise<void> {
   const { superblock } = await openDisk(bench.disk);
-  const path = join(bench.folder, 'filler');
   const blocks = superblock.freeBlockCount - LEFT_FREE_BLOCKS;
-  await writeFile(path, '');
-  await debugfs(
+  await writeEmpty(
     bench,
-    `write ${path} filler`,
+    'filler',
+    PATCH_MODE,
     `fallocate /filler 0 ${blocks - 1}`,
     `set_inode_field /filler size ${blocks * superblock.blockBytes}`,
   );
@@ -165,14 +177,8 @@ export const PATCH_FILE_FAULTS: readonly DiskFault[] = [
       apply: 'must refuse',
     }),
     edit: async (bench) => {
-      const path = join(bench.folder, 'empty');
-      await writeFile(path, '', { mode: 0o755 });
-      await debugfs(
-        bench,
-        'rm /patch',
-        `write ${path} patch`,
-        `set_inode_field /patch mode 0${PATCH_MODE.toString(8)}`,
-      );
+      await debugfs(bench, 'rm /patch');
+      await writeEmpty(bench, 'patch', PATCH_MODE);
     },
   },
   {
