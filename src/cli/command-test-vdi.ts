@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { Command, Option } from 'commander';
 import { existsSync } from 'node:fs';
+import { PatchVdiError } from '../errors.js';
 import { IMAGE_FORMATS } from '../plan/plan.js';
 import { KEY_FILES } from '../kit/key-folder.js';
 import { makeTestVdi, type MadeVdi } from '../kit/make-vdi.js';
@@ -12,6 +13,7 @@ import {
   refuseStandardOutput,
   type RawPatchOptions,
 } from './command-test-patch.js';
+import { testFault } from './test-fault.js';
 import { environmentOfProcess } from './environment.js';
 import { byteSize, readImageOptions } from './image-options.js';
 import type { CommandContext } from './program.js';
@@ -23,6 +25,7 @@ interface RawVdiOptions extends RawPatchOptions {
   readonly force?: boolean;
   readonly size: string;
   readonly sign?: string;
+  readonly fault?: string;
   readonly format?: string;
   readonly filesystem?: string;
   readonly diskSize?: string;
@@ -37,8 +40,9 @@ const EXAMPLES = `
 Without --sign the key is made from the seed, and its keyring is put beside the
 image as FILE.keyring.gpg. With --seed and --source-date-epoch: same bytes.
 
-Example:
-  patch-vdi test vdi -o t.vhd --size 200M`;
+Examples:
+  patch-vdi test vdi -o t.vhd --size 200M
+  patch-vdi test vdi --fault superblock-zeroed -o bad.vhd`;
 
 /** A folder of `test key` has its keyring as a file; any other gpg home is a keyring itself. */
 function keyringOf(folder: string): string {
@@ -64,6 +68,13 @@ async function testVdi(raw: RawVdiOptions, context: CommandContext): Promise<voi
   const patchBytes = byteSize('--size', raw.size) ?? 0;
   const environment = environmentOfProcess();
   const abortSignal = context.interrupts.signal;
+  if (raw.fault !== undefined) {
+    refuseWithFault(raw);
+    const force = raw.force === true;
+    const wantsJson = raw.json === true;
+    const { fault: faultName, output: path } = raw;
+    return await testFault({ faultName, path, force, design, patchBytes, image, wantsJson }, context);
+  }
   const signer =
     raw.sign === undefined
       ? undefined
@@ -96,6 +107,23 @@ async function testVdi(raw: RawVdiOptions, context: CommandContext): Promise<voi
   }
 }
 
+function refuseWithFault({ sign, label, fsUuid, vhdUuid }: RawVdiOptions): void {
+  const others = [
+    ['--sign', sign],
+    ['--label', label],
+    ['--fs-uuid', fsUuid],
+    ['--vhd-uuid', vhdUuid],
+  ] as const;
+  const other = others.find(([, value]) => value !== undefined)?.[0];
+  if (other === undefined) return;
+  throw new PatchVdiError('usage', `--fault and ${other} do not go together`, {
+    context: {
+      found: 'both',
+      expected: 'one of them: keys and identity of a faulty image come from the seed',
+    },
+  });
+}
+
 function vdiLines(made: MadeVdi, seed: string, uuid: string): string[] {
   const columns = columnsOf(process.stdout);
   return [
@@ -116,11 +144,12 @@ export function testVdiCommand(context: CommandContext): Command {
     .summary('make key, patch and image in one go')
     .description('Makes a test patch and builds it into a sealed disk image, verified like any other upload.')
     .requiredOption('-o, --output <file>', 'the image: a new file')
-    .requiredOption('--size <size>', 'exact size of the patch, e.g. 200M')
+    .option('--size <size>', 'exact size of the patch, e.g. 200M', '1M')
     .option('--sign <folder>', 'the key: a folder of test key, or any gpg home; default: one from the seed')
+    .option('--fault <name>', 'put one thing wrong into it; "test faults" lists them all')
     .option('--force', 'replace existing files')
     .addOption(new Option('--format <format>', 'default: by the ending of the output').choices(IMAGE_FORMATS))
-    .addOption(new Option('--filesystem <name>', 'of the disk').choices(FILESYSTEMS).default('ext4'))
+    .addOption(new Option('--filesystem <name>', 'of the disk; default: ext4').choices(FILESYSTEMS))
     .option('--disk-size <size>', 'size of the disk; default: 4 x the patch')
     .option('--label <text>', 'label of the file system')
     .option('--fs-uuid <uuid>', 'UUID of the file system')

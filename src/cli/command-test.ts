@@ -1,6 +1,8 @@
 import { Command } from 'commander';
+import { testFaultsCommand } from './command-test-faults.js';
 import { testKeyCommand } from './command-test-key.js';
 import { testPatchCommand } from './command-test-patch.js';
+import { testSuiteCommand } from './command-test-suite.js';
 import { testVdiCommand } from './command-test-vdi.js';
 import type { CommandContext } from './program.js';
 
@@ -13,5 +15,7 @@ export function testCommand(context: CommandContext): Command {
     )
     .addCommand(testKeyCommand(context))
     .addCommand(testPatchCommand(context))
-    .addCommand(testVdiCommand(context));
+    .addCommand(testVdiCommand(context))
+    .addCommand(testFaultsCommand(context))
+    .addCommand(testSuiteCommand(context));
 }

@@ -28,17 +28,29 @@ function partsOf(path: string): string[] {
   });
 }
 
+/**
+ * Where a symbolic link points, for people: `a link to /a/b`.
+ *
+ * @throws PatchVdiError `image` when that cannot be read
+ */
+export async function describeLink(
+  filesystem: ExtFilesystem,
+  inodeNumber: number,
+  raw: RawInode,
+): Promise<string> {
+  if ((raw.i_flags & INODE_FLAG_ENCRYPT) !== 0) return 'an encrypted link';
+  const target = await readFile(filesystem, inodeNumber, raw, { maxBytes: MAX_TARGET_BYTES });
+  return `a link to ${printableBytes(target)}`;
+}
+
 /** @throws PatchVdiError `image`, always */
 async function refuseLink(filesystem: ExtFilesystem, inodeNumber: number, raw: RawInode): Promise<never> {
-  const encrypted = (raw.i_flags & INODE_FLAG_ENCRYPT) !== 0;
-  const target = encrypted
-    ? undefined
-    : await readFile(filesystem, inodeNumber, raw, { maxBytes: MAX_TARGET_BYTES });
+  const found = await describeLink(filesystem, inodeNumber, raw);
   throw new PatchVdiError('image', 'the path leads over a symbolic link, which is not followed', {
     context: {
       operation: 'look up a path',
       offset: inodeOffset(filesystem, inodeNumber),
-      found: target === undefined ? 'an encrypted link' : `a link to ${printableBytes(target)}`,
+      found,
       expected: 'a file or folder',
     },
     hint: 'give the path that the link points to',
@@ -64,22 +76,29 @@ async function findEntry(
  * Reports `deleted-inode` (a warning), and what `directoryEntries` and `readInode` report.
  *
  * @param path in UTF-8, with `/` between the names, with or without one in front
+ * @param options `mayEndInLink`: a symbolic link at the end is what was looked for; it is not followed either
  * @returns undefined when there is no such name, or a name within the path is no folder
  * @throws PatchVdiError `usage` for `.`, `..` and empty names; `image` for a symbolic link, which says where it points,
  *   and for what cannot be read
  */
-export async function lookUp(filesystem: ExtFilesystem, path: string): Promise<number | undefined> {
+export async function lookUp(
+  filesystem: ExtFilesystem,
+  path: string,
+  { mayEndInLink = false } = {},
+): Promise<number | undefined> {
   let inodeNumber = ROOT_INODE_NUMBER;
   const parts = partsOf(path);
   let raw = await readInode(filesystem, inodeNumber);
-  for (const part of parts) {
+  for (const [index, part] of parts.entries()) {
     if (fileTypeOf(raw) !== 'directory') return undefined;
     const entry = await findEntry(filesystem, inodeNumber, raw, Buffer.from(part));
     if (entry === undefined) return undefined;
     ({ inodeNumber } = entry);
     raw = await readInode(filesystem, inodeNumber);
     await reportDeleted(filesystem, inodeNumber, raw);
-    if (fileTypeOf(raw) === 'symlink') await refuseLink(filesystem, inodeNumber, raw);
+    const isTheEnd = index === parts.length - 1;
+    if (fileTypeOf(raw) === 'symlink' && !(isTheEnd && mayEndInLink))
+      await refuseLink(filesystem, inodeNumber, raw);
   }
   return inodeNumber;
 }

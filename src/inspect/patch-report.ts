@@ -2,7 +2,7 @@ import type { FindingCode } from '../finding-codes.js';
 import type { Extent } from '../ext/file-extents.js';
 import { describeInode, type InodeFacts } from '../ext/inode-facts.js';
 import { readInode } from '../ext/inode.js';
-import { lookUp } from '../ext/paths.js';
+import { describeLink, lookUp } from '../ext/paths.js';
 import type { Finding } from '../findings.js';
 import { octalMode } from './mode-text.js';
 import type { ImageFile } from './image-file.js';
@@ -127,7 +127,7 @@ export async function describePatch(
   path: string,
 ): Promise<PatchReport | undefined> {
   const { ext, superblock } = filesystem;
-  const inodeNumber = await lookUp(ext, path);
+  const inodeNumber = await lookUp(ext, path, { mayEndInLink: true });
   const missing = (code: FindingCode, found: string, expected: string): undefined => {
     image.report({
       code,
@@ -141,7 +141,11 @@ export async function describePatch(
     return undefined;
   };
   if (inodeNumber === undefined) return missing('patch-missing', 'no such file', `a file ${path}`);
-  const { type } = describeInode(ext, inodeNumber, await readInode(ext, inodeNumber));
+  const raw = await readInode(ext, inodeNumber);
+  const { type } = describeInode(ext, inodeNumber, raw);
+  if (type === 'symlink') {
+    return missing('patch-not-regular', await describeLink(ext, inodeNumber, raw), 'a regular file');
+  }
   if (type !== 'regular') return missing('patch-not-regular', `a ${type}`, 'a regular file');
   const file = await filesystem.file(path);
   const { facts } = file;

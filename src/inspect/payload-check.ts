@@ -85,7 +85,8 @@ export async function checkPayloadBlocks(
       `block ${block}, which holds ${run.name}`,
       'blocks of its own',
     );
-    break;
+    // A map that leads astray meets free blocks, too: by the same cause.
+    return;
   }
   for await (const run of blockUse(filesystem.ext)) {
     const block = run.used ? undefined : firstCommonBlock(extents, run);

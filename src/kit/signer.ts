@@ -41,14 +41,19 @@ const ONE_PASS_SIGNATURE = defineStruct('One-Pass Signature packet', 'big', 13, 
   isLast: [12, 'u8'],
 });
 
-/** The One-Pass Signature packet of a message with one signature of a binary document. */
+/**
+ * The One-Pass Signature packet of a signature of a binary document.
+ *
+ * @param isLast 0 when another one follows: the message has several signatures, nested (RFC 4880 §5.4)
+ */
 export function onePassPacket(
   hashAlgorithm: number,
   publicKeyAlgorithm: number,
   fingerprint: Uint8Array,
+  isLast = 1,
 ): Uint8Array {
   const keyId = new Uint8Array(keyIdOf(fingerprint));
-  const body = { version: 3, signatureType: 0, hashAlgorithm, publicKeyAlgorithm, keyId, isLast: 1 };
+  const body = { version: 3, signatureType: 0, hashAlgorithm, publicKeyAlgorithm, keyId, isLast };
   return packet(TAG.onePassSignature, ONE_PASS_SIGNATURE.encode(body));
 }
 

@@ -98,3 +98,8 @@ export function documentSignature(hashed: Hash, createdAt: number, signer: Signi
 export function documentSignatureBytes(signer: SigningIdentity): number {
   return documentSignature(createHash('sha256'), 0, signer).length;
 }
+
+/** A signature of a canonical text document (RFC 4880 §5.2.1, type 0x01), as in the cleartext framework (§7). */
+export function textSignature(hashed: Hash, createdAt: number, signer: SigningIdentity): Uint8Array {
+  return signaturePacket(hashed, 0x01, createdAt, signer, []).packet;
+}

@@ -30,11 +30,34 @@ export async function trimPatchFile(request: TrimRequest, call: E2fsprogsCall): 
     `set_inode_field /patch size ${request.sizeBytes}`,
     `set_inode_field /patch mode 0${PATCH_MODE.toString(8)}`,
   ];
-  const commandPath = join(request.folder, 'debugfs.commands');
+  await changeImage(
+    request.imagePath,
+    commands,
+    request.folder,
+    call,
+    'give the file patch its size and mode',
+  );
+}
+
+/**
+ * Has debugfs change an image by commands, one a line. The result must be read back: it exits 0 whatever happened.
+ *
+ * @param folder private, for the command file; where files that the commands name are looked for
+ * @throws PatchVdiError `tool` when debugfs says anything on stderr
+ */
+export async function changeImage(
+  imagePath: string,
+  commands: readonly string[],
+  folder: string,
+  call: E2fsprogsCall,
+  operation = 'change the image',
+): Promise<void> {
+  const commandPath = join(folder, 'debugfs.commands');
   writePrivateFile(commandPath, `${commands.join('\n')}\n`);
-  const result = await runTool('debugfs', ['-w', '-f', commandPath, request.imagePath], {
+  const result = await runTool('debugfs', ['-w', '-f', commandPath, imagePath], {
     ...call,
+    folder,
     variables: fakeTime(call.epochSeconds),
   });
-  requireSilence('debugfs', 'give the file patch its size and mode', result);
+  requireSilence('debugfs', operation, result);
 }
