@@ -59,8 +59,9 @@ export function paddedTableBytes(maxTableEntries: number): number {
 
 function reportLength(header: FoundHeader, needed: number, report: Report): void {
   const maxTableEntries = header.raw.max_table_entries;
-  // A disk of no size has a finding of its own.
-  if (maxTableEntries === needed || needed === 0) return;
+  // vhd-lib (Xen Orchestra) always writes one more, which hurts nobody. A disk of no size has a finding of its own.
+  const isUsual = maxTableEntries === needed || maxTableEntries === needed + 1;
+  if (isUsual || needed === 0) return;
   report({
     code: 'vhd-max-table-entries',
     severity: maxTableEntries < needed ? 'error' : 'warning',
@@ -74,7 +75,8 @@ function reportLength(header: FoundHeader, needed: number, report: Report): void
 /**
  * Reads the entries that the disk needs, of those that are there.
  *
- * @returns the table, and whether the file ends in it (then reported)
+ * @returns the table; `isCutOff`: the file ends in it; `isShort`: entries are missing, for whichever reason. Both are
+ *   reported
  * @throws PatchVdiError `image` when the disk needs more entries than there can be
  */
 export async function readBlockTable(
@@ -82,7 +84,7 @@ export async function readBlockTable(
   header: FoundHeader,
   diskBytes: number,
   report: Report,
-): Promise<{ table: BlockTable; isCutOff: boolean }> {
+): Promise<{ table: BlockTable; isCutOff: boolean; isShort: boolean }> {
   const { block_size: blockBytes, max_table_entries: maxTableEntries } = header.raw;
   const needed = Math.ceil(diskBytes / blockBytes);
   if (needed > MAX_TABLE_ENTRIES) {
@@ -110,7 +112,11 @@ export async function readBlockTable(
       expected: `${wanted * ENTRY_BYTES} bytes from ${header.tableOffset}`,
     });
   }
-  return { table: new BlockTable(blockBytes, header.tableOffset, entries), isCutOff: present < wanted };
+  return {
+    table: new BlockTable(blockBytes, header.tableOffset, entries),
+    isCutOff: present < wanted,
+    isShort: present < needed,
+  };
 }
 
 function toNativeOrder(bytes: Buffer): void {

@@ -17,7 +17,7 @@ const SIZED_CREATORS: readonly string[] = ['win', 'qem2', 'd2v', 'tap', 'CTXS'];
 /** The largest geometry there is stands for "too large for one", also to qemu. */
 const MAX_GEOMETRY_SECTORS = 65535 * 16 * 255;
 
-/** A clock may be a little ahead of another. */
+/** A clock may be a little ahead of another. (vhd-lib 0.7.2 counts from 1970: its disks are 30 years ahead.) */
 const CLOCK_TOLERANCE_SECONDS = 24 * 60 * 60;
 
 /** blktap's mark of a hidden disk is no reserved byte to us. */

@@ -142,7 +142,7 @@ function diskOfChain({ child, ancestors }: Chain, abortSignal: AbortSignal | und
  * What a bit of a sector bitmap means. A sector whose bit is 0 reads as zeros from a dynamic disk and as the parent's
  * from a differencing one (VHD specification, "Data Blocks"); libvhd and XAPI read dynamic disks so, too. qemu-img 7.2
  * and vhd-lib 0.7.2 do not look at the bitmaps of dynamic disks and return what stands in the file (measured:
- * test/vhd/bitmaps-of-others.test.ts). They differ only about files that hold data under bits of 0.
+ * test/vhd/qemu-images.test.ts). They differ only about files that hold data under bits of 0.
  *
  * What is known of a stream (`forwardOnly`, or without a size) is the footer copy at its start: nothing is said about
  * the footer at the end, and a fixed disk cannot be told from a raw one.

@@ -52,16 +52,14 @@ const TELLING: ReadonlyArray<Refusal['code']> = [
 ];
 
 function messageOf(error: unknown): string {
-  if (!isPatchVdiError(error)) return printable(error instanceof Error ? error.message : String(error));
-  const { found } = error.context;
-  return found === undefined ? printable(error.message) : printable(`${error.message}: ${found}`);
+  if (isPatchVdiError(error)) return printable(error.context.found ?? error.message);
+  return printable(error instanceof Error ? error.message : String(error));
 }
 
 /** The parent at `path`; else the reason why it is not there. What is refused is closed. */
 async function tryPath(
   path: string,
   wanted: Uint8Array,
-  generation: number,
   options: Opening,
 ): Promise<{ ancestor: Ancestor; words: FindingWords[] } | Refusal> {
   const { openParent, abortSignal } = options;
@@ -77,7 +75,7 @@ async function tryPath(
   try {
     // blktap marks a raw parent so (vhd_parent_raw): nothing tells whether it is the right one.
     if (isNull(wanted)) return { ancestor: { raw: reader }, words: [] };
-    const found = await openVhdParent(reader, wanted, generation, options);
+    const found = await openVhdParent(reader, wanted, options);
     if ('code' in found) await reader.close();
     return found;
   } catch (error) {
@@ -89,7 +87,6 @@ async function tryPath(
 async function openVhdParent(
   reader: ByteReader,
   wanted: Uint8Array,
-  generation: number,
   options: Opening,
 ): Promise<{ ancestor: Ancestor; words: FindingWords[] } | Refusal> {
   // Findings of a file that turns out to be another one are nobody's business.
@@ -111,7 +108,7 @@ async function openVhdParent(
     if (!isPatchVdiError(error)) throw error;
     return {
       code: 'vhd-parent-unreadable',
-      found: `${printable(reader.name)}, generation ${generation}: ${messageOf(error)}`,
+      found: `${printable(reader.name)}: ${messageOf(error)}`,
     };
   }
 }
@@ -129,7 +126,7 @@ async function findParent(
   const paths = parentPaths(child.reader.name, header.parentLocators, header.parentUnicodeName);
   let refusal: Refusal = { code: 'vhd-parent-missing', found: 'no path that leads to it' };
   for (const path of paths) {
-    const result = await tryPath(path, wanted, generation, options);
+    const result = await tryPath(path, wanted, options);
     if (!('code' in result)) {
       const { ancestor, words } = result;
       const ofParent = options.reportOf(generation, 'raw' in ancestor ? ancestor.raw : ancestor.reader);

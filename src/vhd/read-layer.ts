@@ -65,7 +65,7 @@ async function readTableAndLocators(
   kind: VhdKind,
   diskBytes: number,
   report: Report,
-): Promise<{ table: BlockTable; isCutOff: boolean; locators: ParentLocator[] }> {
+): Promise<Awaited<ReturnType<typeof readBlockTable>> & { readonly locators: ParentLocator[] }> {
   const entries = kind === 'differencing' ? locatorEntries(header, reader.sizeBytes, report) : [];
   const ascending = [...entries].sort((a, b) => a.dataOffset - b.dataOffset);
   const byIndex = new Map<number, ParentLocator>();
@@ -76,10 +76,10 @@ async function readTableAndLocators(
     }
   };
   await readThose(true);
-  const { table, isCutOff } = await readBlockTable(reader, header, diskBytes, report);
+  const read = await readBlockTable(reader, header, diskBytes, report);
   await readThose(false);
   const locators = entries.flatMap(({ index }) => byIndex.get(index) ?? []);
-  return { table, isCutOff, locators };
+  return { ...read, locators };
 }
 
 function structuresOf(
@@ -143,7 +143,7 @@ async function readBlocks(
     });
   }
   const header = await readHeader(reader, footer, report);
-  const { table, isCutOff, locators } = await readTableAndLocators(
+  const { table, isCutOff, isShort, locators } = await readTableAndLocators(
     reader,
     header,
     footer.kind,
@@ -163,7 +163,8 @@ async function readBlocks(
   // A file that is cut off has lost its footer by the same cause.
   const isExplained = isCutOff || shape.hasBlocksOutside;
   if (footer.missingAtEnd !== undefined && !isExplained) report(footer.missingAtEnd);
-  checkUnaccounted(footer, structures, shape, report);
+  // Blocks that nobody knows of may be what stands there.
+  if (!isShort) checkUnaccounted(footer, structures, shape, report);
   return {
     table,
     header: {

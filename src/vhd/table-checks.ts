@@ -33,8 +33,9 @@ export function checkStructures(ranges: readonly FileRange[], report: Report): v
 interface Walk {
   /** Entries in use that are in the file, in the order of the disk. */
   readonly sectors: Uint32Array;
-  /** The first block that starts before the one in front of it on the disk. */
-  readonly firstBackward: number | undefined;
+  readonly isAscending: boolean;
+  /** A block that is out of order, which block 0 is not when it is the last of all. */
+  readonly backward: number | undefined;
   readonly outsideCount: number;
   readonly firstOutside: number | undefined;
   readonly highestSector: number;
@@ -47,7 +48,6 @@ function walk(table: BlockTable, fileSectors: number): Walk {
   let outsideCount = 0;
   let firstOutside: number | undefined;
   let firstBackward: number | undefined;
-  let previous = -1;
   let highestSector = 0;
   // By index: 2^23 entries through an iterator would take seconds.
   for (let block = 0; block < entries.length; block += 1) {
@@ -59,18 +59,19 @@ function walk(table: BlockTable, fileSectors: number): Walk {
       firstOutside ??= block;
       continue;
     }
-    if (sector < previous) firstBackward ??= block;
-    previous = sector;
+    const previous = sectors[count - 1];
+    // What comes behind block 0 is compared with it below.
+    const isBackward = previous !== undefined && sector < previous;
+    if (isBackward && (count > 1 || table.isUnused(0))) firstBackward ??= block;
     sectors[count] = sector;
     count += 1;
   }
-  return {
-    sectors: sectors.subarray(0, count),
-    firstBackward,
-    outsideCount,
-    firstOutside,
-    highestSector,
-  };
+  const inFile = sectors.subarray(0, count);
+  const [first = 0, second = first] = inFile;
+  const isAscending = firstBackward === undefined && first <= second;
+  const isSealed = first > second && first === inFile.reduce((high, sector) => Math.max(high, sector), 0);
+  const backward = firstBackward ?? (isAscending || isSealed ? undefined : 0);
+  return { sectors: inFile, isAscending, backward, outsideCount, firstOutside, highestSector };
 }
 
 /** The first of the sorted sectors that is not below `sector`. */
@@ -190,28 +191,29 @@ function reportOverlap(table: BlockTable, sorted: Uint32Array, reportEntry: Repo
 /**
  * Checks where the blocks are: in the file, on no structure, on no other block, ascending. One finding for each kind of
  * damage, with the first place and a count. O(n log n) at worst; tables that ascend, which are nearly all, are not sorted.
+ * Block 0 may be the last of all: this project writes it so (design, "The seal comes last"), and XAPI's importer takes it.
  */
 export function checkTable(table: BlockTable, surroundings: TableSurroundings, report: Report): TableShape {
   const { fileBytes, structures } = surroundings;
-  const fileSectors = Math.ceil((fileBytes ?? Number.MAX_SAFE_INTEGER) / SECTOR_BYTES);
+  const fileSectors = Math.floor((fileBytes ?? Number.MAX_SAFE_INTEGER) / SECTOR_BYTES);
   const walked = walk(table, fileSectors);
-  const { sectors, firstBackward, highestSector } = walked;
+  const { sectors, isAscending, backward, highestSector } = walked;
   const entry = (block: number) => ({ structure: TABLE, offset: table.entryOffset(block) });
   const reportEntry: ReportEntry = (block, words) => report({ severity: 'error', ...entry(block), ...words });
 
   reportOutside(table, walked, surroundings, report, reportEntry);
-  if (firstBackward !== undefined) sectors.sort();
+  if (!isAscending) sectors.sort();
   const isInStructure = reportInStructure(table, sectors, structures, reportEntry);
   const isOverlapping = reportOverlap(table, sectors, reportEntry);
   const hasBlocksOutside = walked.outsideCount > 0;
   const isDamaged = hasBlocksOutside || isInStructure || isOverlapping;
-  if (firstBackward !== undefined && !isDamaged) {
+  if (backward !== undefined && !isDamaged) {
     report({
       code: 'vhd-blocks-backward',
       severity: 'warning',
-      ...entry(firstBackward),
-      found: `block ${firstBackward} at sector ${table.entries[firstBackward]}, before a block in front of it`,
-      expected: 'blocks that ascend, for importers that read the file as a stream',
+      ...entry(backward),
+      found: `block ${backward} at sector ${table.entries[backward]}, out of order`,
+      expected: 'blocks that ascend, for those who read the file as a stream; only block 0 may be the last',
     });
   }
   const dataEnd = table.allocatedCount === 0 ? 0 : (highestSector + table.strideSectors) * SECTOR_BYTES;
