@@ -18,6 +18,8 @@ export type { DirectoryEntry } from './directory-block.js';
 
 /** More entries than this in the root of a patch VDI is damage or malice. */
 const MAX_COLLECTED_BYTES = 16 * MIB;
+/** More than a million names; larger ones are damage or malice, and would be read for hours. */
+const MAX_FOLDER_BYTES = 64 * MIB;
 /** A folder with nothing but damage is not reported block by block. */
 const MAX_REPORTS_OF_A_CODE = 8;
 
@@ -68,7 +70,7 @@ function reportHole(folder: Folder, fileBlock: number, endBlock: number): void {
   folder.tell({ code: 'directory-hole', offset, found, expected: 'a folder without holes' });
 }
 
-async function* blockEntries(folder: Folder): AsyncGenerator<DirectoryEntry> {
+async function* blockEntries(folder: Folder, onBlock: () => void): AsyncGenerator<DirectoryEntry> {
   const { filesystem, inodeNumber, raw, sizeBytes } = folder;
   const { superblock, read } = filesystem;
   const { blockBytes } = superblock;
@@ -85,6 +87,7 @@ async function* blockEntries(folder: Folder): AsyncGenerator<DirectoryEntry> {
     next = Math.min(extent.fileBlock + extent.blockCount, endBlock);
     for (let fileBlock = extent.fileBlock; fileBlock < next; fileBlock += 1) {
       const offset = (extent.fsBlock + fileBlock - extent.fileBlock) * blockBytes;
+      onBlock();
       const block = new Uint8Array(await read(offset, blockBytes));
       const intact = blockIsIntact(folder, block, fileBlock, offset);
       yield* areaEntries(superblock, block, offset, intact ? folder.tell : () => undefined);
@@ -119,12 +122,14 @@ async function* inlineEntries(folder: Folder): AsyncGenerator<DirectoryEntry> {
  * `directory-size`, and what `fileExtents` and `readInlineData` report.
  *
  * @param raw the inode, when it was read before
- * @throws PatchVdiError `image` when it is no folder, is encrypted, or its map is damaged
+ * @param onBlock is told of each block of entries that is read
+ * @throws PatchVdiError `image` when it is no folder, is encrypted or larger than 64 MiB, or its map is damaged
  */
 export async function* directoryEntries(
   filesystem: ExtFilesystem,
   inodeNumber: number,
   raw?: RawInode,
+  onBlock: () => void = () => undefined,
 ): AsyncGenerator<DirectoryEntry> {
   const inode = raw ?? (await readInode(filesystem, inodeNumber));
   const refuse = (found: string, expected: string): never => {
@@ -135,9 +140,10 @@ export async function* directoryEntries(
   if ((inode.i_flags & INODE_FLAG_ENCRYPT) !== 0)
     refuse('an encrypted directory', 'one that is not encrypted');
   const { sizeBytes, storage } = describeInode(filesystem, inodeNumber, inode);
+  if (sizeBytes > MAX_FOLDER_BYTES) refuse(`${sizeBytes} bytes`, `at most ${MAX_FOLDER_BYTES}`);
   const tell = folderReporter(filesystem, inodeNumber);
   const folder: Folder = { filesystem, inodeNumber, raw: inode, sizeBytes, tell };
-  yield* storage === 'inline' ? inlineEntries(folder) : blockEntries(folder);
+  yield* storage === 'inline' ? inlineEntries(folder) : blockEntries(folder, onBlock);
 }
 
 /**

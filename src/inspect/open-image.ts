@@ -2,7 +2,7 @@ import { readBytesOf, type ByteReader, type ReadBytes } from '../bytes.js';
 import { PatchVdiError } from '../errors.js';
 import { openExt, type ExtFilesystem } from '../ext/filesystem.js';
 import type { Finding } from '../findings.js';
-import { openReader, type ReaderPlace } from '../io/open-reader.js';
+import { openReader, type ReaderPlace, type ReaderRequest } from '../io/open-reader.js';
 import { MIB } from '../units.js';
 import { looksLikeVhd, openVhd, type VhdDisk, type VhdKind } from '../vhd/open-vhd.js';
 import { FOREIGN_START_BYTES, foreignFormatError } from './foreign-formats.js';
@@ -235,6 +235,16 @@ function vhdThroughStream(name: string): PatchVdiError {
   });
 }
 
+/** A parent must be a file or device: its path is text from the image, which could name a URL, or a pipe to wait for. */
+async function openParent(path: string, request: ReaderRequest): Promise<ByteReader> {
+  const reader = await openReader(path.startsWith('/') ? path : `./${path}`, request);
+  if (!reader.forwardOnly) return reader;
+  await reader.close();
+  throw new PatchVdiError('image', 'the parent cannot be read at any place', {
+    context: { operation: 'open the parent', path, found: 'a pipe', expected: 'a file or a block device' },
+  });
+}
+
 /**
  * Opens an image: a raw disk, a block device, a fixed, dynamic or differencing VHD (with its parents), by path, URL,
  * descriptor or through a reader of the caller's own. Nothing but its first and last bytes is read yet.
@@ -262,7 +272,7 @@ export async function openImage(place: ReaderPlace, options: OpenImageOptions = 
         report: (finding) => findings.add(finding),
         nowSeconds: Math.floor(Date.now() / 1000),
         // Parents are files: a server's image must not make us fetch or open anything.
-        ...(remote || typeof place !== 'string' ? {} : { openParent: (path) => openReader(path, request) }),
+        ...(remote || typeof place !== 'string' ? {} : { openParent: (path) => openParent(path, request) }),
       });
     }
     const opened = vhd;

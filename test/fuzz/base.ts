@@ -79,7 +79,7 @@ export async function makeBase({ name, format, bytes, offsetBytes = 0, parent }:
     bytes: switched,
     targets,
     kinds: kinds.flatMap((kind) => Array.from({ length: WEIGHTS[kind] ?? 1 }, () => kind)),
-    numbers,
+    numbers: numbers.map((number) => Math.floor(number)),
     blockBytes: ext.numbers[2] ?? 4096,
     parent: parent === undefined ? undefined : SparseBytes.of(parent),
   };

@@ -38,7 +38,7 @@ beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'pv-fuzz-'));
   bases = await loadBases(folder);
   allocations = watchAllocations();
-  watchdog = startWatchdog(CASE_LIMIT_MILLISECONDS);
+  watchdog = startWatchdog(ONLY === undefined ? CASE_LIMIT_MILLISECONDS : 600_000);
 });
 afterAll(async () => {
   allocations.stop();
@@ -75,7 +75,9 @@ class Tally {
     this.count(outcome.content === undefined ? 'no content' : 'content');
     this.mostCalls = Math.max(this.mostCalls, used.calls);
     this.mostBytes = Math.max(this.mostBytes, used.bytes);
-    if (faults.length > 0) this.faults.push(describeFault(result));
+    if (faults.length === 0) return;
+    this.faults.push(describeFault(result));
+    console.error(describeFault(result));
   }
 }
 

@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { DEFAULT_SEARCH_PATH, findProgram } from '../../src/tools/find.js';
+import { writeSpecifiedDisk } from './specified-disk.js';
 import type { SparseBytes } from './sparse-bytes.js';
 
 /** What somebody else's program reads of an image; `words` when it could not, or would not. */
@@ -46,17 +47,26 @@ export function rawByQemu(imagePath: string, rawPath: string): string | undefine
   return exitCode === 0 ? undefined : words;
 }
 
-/** What debugfs reads of the file in an image in memory, through qemu-img if it is a VHD. */
+export interface JudgedImage {
+  readonly format: 'raw' | 'vhd';
+  /** Where the file system starts in the disk, in bytes. */
+  readonly offsetBytes: number;
+  /** qemu-img does not look at sector bitmaps (`openVhd`); where they matter, the specification tells what is read. */
+  readonly bitmapsMatter: boolean;
+}
+
+/** What debugfs reads of the file in an image in memory; of a VHD, in the disk that qemu-img makes of it. */
 export function judgeContent(
   image: SparseBytes,
-  { format, offsetBytes }: { readonly format: 'raw' | 'vhd'; readonly offsetBytes: number },
+  { format, offsetBytes, bitmapsMatter }: JudgedImage,
   length: number,
   folder: string,
 ): Verdict {
   const [path, rawPath] = [join(folder, 'judged'), join(folder, 'judged.raw')];
-  image.writeTo(path);
+  if (format === 'vhd' && bitmapsMatter) writeSpecifiedDisk(image, path);
+  else image.writeTo(path);
   try {
-    if (format === 'raw') return contentByDebugfs(path, offsetBytes, length);
+    if (format === 'raw' || bitmapsMatter) return contentByDebugfs(path, offsetBytes, length);
     const refused = rawByQemu(path, rawPath);
     return refused === undefined ? contentByDebugfs(rawPath, offsetBytes, length) : { words: refused };
   } finally {

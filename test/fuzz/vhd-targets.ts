@@ -1,5 +1,6 @@
 import {
   BAT_UNUSED,
+  SHORT_FOOTER_BYTES,
   batmapHeader,
   dynamicDiskHeader,
   hardDiskFooter,
@@ -49,7 +50,8 @@ export function findVhdTargets(io: BytesIo, fileBytes: number): VhdFacts {
     const fields = fieldsOf(hardDiskFooter, offset, false);
     targets.push({ kind, io, offset, length: footerBytes, fields, fix: footerFix(offset) });
   };
-  const end = fileBytes - footerBytes;
+  const isShort = fileBytes % SECTOR_BYTES === SHORT_FOOTER_BYTES;
+  const end = fileBytes - (isShort ? SHORT_FOOTER_BYTES : footerBytes);
   addFooter('footer', end);
   const footer = hardDiskFooter.decode(io.read(end, footerBytes));
   const headerAt = Number(footer.data_offset);
