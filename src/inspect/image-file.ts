@@ -106,7 +106,10 @@ export class ImageFile {
   /** A few bytes of map can claim 2^32 blocks of zeros: copying or hashing those would take days. */
   #requirePlausible(): void {
     const { blockCount, blockBytes } = this.#ext.superblock;
-    const limit = Math.max(MAX_SPARSE_BYTES, Math.min(blockCount * blockBytes, this.#image.virtualSize ?? Infinity));
+    const limit = Math.max(
+      MAX_SPARSE_BYTES,
+      Math.min(blockCount * blockBytes, this.#image.virtualSize ?? Infinity),
+    );
     if (this.size <= limit) return;
     throw new PatchVdiError('image', 'the file is far larger than its file system', {
       context: {

@@ -2,7 +2,7 @@ import { readBytesOf, type ByteReader, type ReadBytes } from '../bytes.js';
 import { PatchVdiError } from '../errors.js';
 import { openExt, type ExtFilesystem } from '../ext/filesystem.js';
 import type { Finding } from '../findings.js';
-import { openReader, type ReaderPlace, type ReaderRequest } from '../io/open-reader.js';
+import { openReader, type ReaderPlace } from '../io/open-reader.js';
 import { MIB } from '../units.js';
 import { looksLikeVhd, openVhd, type VhdDisk, type VhdKind } from '../vhd/open-vhd.js';
 import { FOREIGN_START_BYTES, foreignFormatError } from './foreign-formats.js';
@@ -10,6 +10,7 @@ import { ImageFilesystem } from './image-filesystem.js';
 import type { ImageFile } from './image-file.js';
 import { describePartitionTable, findPartitionTable } from './partition-table.js';
 import { FindingList } from './finding-list.js';
+import { openParent } from './open-parent.js';
 
 export type OpenedFormat = 'raw' | 'vhd' | 'vhd-fixed' | 'vhd-differencing';
 
@@ -232,16 +233,6 @@ function vhdThroughStream(name: string): PatchVdiError {
       expected: 'a raw image, or a VHD in a file or behind a server that offers ranges',
     },
     hint: 'save it to a file first; of a pool, ask for format=raw',
-  });
-}
-
-/** A parent must be a file or device: its path is text from the image, which could name a URL, or a pipe to wait for. */
-async function openParent(path: string, request: ReaderRequest): Promise<ByteReader> {
-  const reader = await openReader(path.startsWith('/') ? path : `./${path}`, request);
-  if (!reader.forwardOnly) return reader;
-  await reader.close();
-  throw new PatchVdiError('image', 'the parent cannot be read at any place', {
-    context: { operation: 'open the parent', path, found: 'a pipe', expected: 'a file or a block device' },
   });
 }
 

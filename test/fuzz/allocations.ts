@@ -26,9 +26,17 @@ export function watchAllocations(): AllocationWatch {
       },
     });
   }
-  const { alloc, allocUnsafe, concat } = Buffer;
-  Buffer.alloc = ((size: number, ...rest: []) => (see(size), alloc(size, ...rest))) as typeof alloc;
-  Buffer.allocUnsafe = (size) => (see(size), allocUnsafe(size));
+  const buffers = { alloc: Buffer.alloc.bind(Buffer), allocUnsafe: Buffer.allocUnsafe.bind(Buffer) };
+  Object.assign(Buffer, {
+    alloc(size: number, ...rest: []) {
+      see(size);
+      return buffers.alloc(size, ...rest);
+    },
+    allocUnsafe(size: number) {
+      see(size);
+      return buffers.allocUnsafe(size);
+    },
+  });
   return {
     largest() {
       const seen = largest;
@@ -37,7 +45,7 @@ export function watchAllocations(): AllocationWatch {
     },
     stop() {
       for (const [name, original] of originals) room[name] = original;
-      Object.assign(Buffer, { alloc, allocUnsafe, concat });
+      Object.assign(Buffer, buffers);
     },
   };
 }

@@ -34,7 +34,13 @@ async function ownImages(folder: string): Promise<Base[]> {
         environment: { temporaryFolder: folder },
       });
       const bytes = readFileSync(sink);
-      bases.push(await makeBase({ name: `own-${filesystem}-${format}`, format: format === 'raw' ? 'raw' : 'vhd', bytes }));
+      bases.push(
+        await makeBase({
+          name: `own-${filesystem}-${format}`,
+          format: format === 'raw' ? 'raw' : 'vhd',
+          bytes,
+        }),
+      );
     }
   }
   return bases;
@@ -56,7 +62,14 @@ export async function loadBases(folder: string): Promise<Base[]> {
   const small = fixtureBytes('ext2-one-byte');
   for (const scheme of ['MBR', 'GPT'] as const) {
     const bytes = partitionedDisk(small, scheme);
-    bases.push(await makeBase({ name: `partition-${scheme}`, format: 'raw', bytes, offsetBytes: PARTITION_OFFSET_BYTES }));
+    bases.push(
+      await makeBase({
+        name: `partition-${scheme}`,
+        format: 'raw',
+        bytes,
+        offsetBytes: PARTITION_OFFSET_BYTES,
+      }),
+    );
   }
   if (small.length !== MIB) throw new Error('the smallest fixture is of 1 MiB');
   return bases;

@@ -278,7 +278,8 @@ class ExtTargets {
 
 /** The structures of the file system at the start of these bytes; none when there is none that can be opened. */
 export async function findExtTargets(io: BytesIo, diskBytes: number): Promise<ExtFacts> {
-  const read = (offset: number, length: number): Promise<Uint8Array> => Promise.resolve(io.read(offset, length));
+  const read = (offset: number, length: number): Promise<Uint8Array> =>
+    Promise.resolve(io.read(offset, length));
   const report = (): void => undefined;
   let filesystem: ExtFilesystem;
   try {
@@ -287,7 +288,10 @@ export async function findExtTargets(io: BytesIo, diskBytes: number): Promise<Ex
     // Refused fixtures: their superblock is all there is to change.
     const fields = fieldsOf(superBlock, SUPERBLOCK_OFFSET_BYTES, true);
     const { sizeBytes: length } = superBlock;
-    return { targets: [{ kind: 'superblock', io, offset: SUPERBLOCK_OFFSET_BYTES, length, fields }], numbers: [] };
+    return {
+      targets: [{ kind: 'superblock', io, offset: SUPERBLOCK_OFFSET_BYTES, length, fields }],
+      numbers: [],
+    };
   }
   const found = new ExtTargets(io, filesystem);
   found.addSuperblocks();

@@ -18,7 +18,11 @@ import { startWatchdog, type Watchdog } from './watchdog.js';
  */
 
 const CASES = Number(process.env['PATCH_VDI_FUZZ'] ?? 5000);
-const [SEED = 0, ONLY] = (process.env['PATCH_VDI_FUZZ_CASE'] ?? process.env['PATCH_VDI_SEED'] ?? String(Date.now() % 2 ** 31))
+const [SEED = 0, ONLY] = (
+  process.env['PATCH_VDI_FUZZ_CASE'] ??
+  process.env['PATCH_VDI_SEED'] ??
+  String(Date.now() % 2 ** 31)
+)
   .split(':')
   .map(Number);
 const SLICE = 2500;
@@ -71,7 +75,9 @@ class Tally {
     }
     this.count(`judge ${judged}`);
     this.count(outcome.errors.some((error) => error.startsWith('open:')) ? 'not opened' : 'opened');
-    this.count(outcome.findings.some(({ severity }) => severity === 'error') ? 'damage found' : 'no damage found');
+    this.count(
+      outcome.findings.some(({ severity }) => severity === 'error') ? 'damage found' : 'no damage found',
+    );
     this.count(outcome.content === undefined ? 'no content' : 'content');
     this.mostCalls = Math.max(this.mostCalls, used.calls);
     this.mostBytes = Math.max(this.mostBytes, used.bytes);
@@ -101,12 +107,26 @@ describe.runIf(ONLY === undefined)(`seed ${SEED}`, () => {
     const seconds = (Date.now() - started) / 1000;
     const { counts, mostCalls, mostBytes, faults } = tally;
     const percent = (part: number): string => `${Math.round(part * 100)} %`;
-    const words = [...counts].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([what, count]) => `${what} ${count}`);
-    console.log(`seed ${SEED}, from ${first}: ${seconds} s; ${words.join(', ')}; reads ${percent(mostCalls)}, bytes ${percent(mostBytes)} of the bound`);
-    expect(faults.slice(0, MAX_SHOWN).join('\n\n'), `${faults.length} cases; replay one: npm run test:fuzz -- --case SEED:NUMBER`).toBe('');
+    const words = [...counts]
+      .toSorted(([a], [b]) => (a < b ? -1 : 1))
+      .map(([what, count]) => `${what} ${count}`);
+    console.log(
+      `seed ${SEED}, from ${first}: ${seconds} s; ${words.join(', ')}; reads ${percent(mostCalls)}, bytes ${percent(mostBytes)} of the bound`,
+    );
+    expect(
+      faults.slice(0, MAX_SHOWN).join('\n\n'),
+      `${faults.length} cases; replay one: npm run test:fuzz -- --case SEED:NUMBER`,
+    ).toBe('');
     expect(process.memoryUsage().rss - before).toBeLessThan(MAX_GROWTH_BYTES);
     // The premise: the damage is neither fatal always nor harmless always.
-    for (const what of ['opened', 'not opened', 'damage found', 'no damage found', 'content', 'judge agrees']) {
+    for (const what of [
+      'opened',
+      'not opened',
+      'damage found',
+      'no damage found',
+      'content',
+      'judge agrees',
+    ]) {
       expect(counts.get(what) ?? 0, what).toBeGreaterThan(0);
     }
   });

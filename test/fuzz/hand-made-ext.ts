@@ -45,6 +45,8 @@ export interface HandMadeExt {
   readonly blockBytes: number;
   readonly blockCount: number;
   readonly blocksPerGroup: number;
+  /** Every second group has its two bitmaps exchanged, so that none is where the one before is. */
+  readonly alternateBitmaps?: boolean;
   /** Descriptors that point nowhere, instead of all to one place. */
   readonly emptyDescriptors?: boolean;
   readonly superblock?: SuperblockFields;
@@ -67,7 +69,11 @@ export interface MadeExt {
 }
 
 /** A node of an extent tree, in `length` bytes. */
-export function extentNode(depth: number, entries: readonly Uint8Array[], length = I_BLOCK_BYTES): Uint8Array {
+export function extentNode(
+  depth: number,
+  entries: readonly Uint8Array[],
+  length = I_BLOCK_BYTES,
+): Uint8Array {
   const bytes = new Uint8Array(length);
   const most = Math.floor((length - extentHeader.sizeBytes) / extentLeaf.sizeBytes);
   const head = { eh_magic: EXTENT_MAGIC, eh_entries: entries.length, eh_max: most, eh_depth: depth };
@@ -78,14 +84,26 @@ export function extentNode(depth: number, entries: readonly Uint8Array[], length
 
 export function leaf(fileBlock: number, length: number, fsBlock: number): Uint8Array {
   const high = Math.floor(fsBlock / 2 ** 32);
-  return extentLeaf.encode({ ee_block: fileBlock, ee_len: length, ee_start_lo: fsBlock % 2 ** 32, ee_start_hi: high });
+  return extentLeaf.encode({
+    ee_block: fileBlock,
+    ee_len: length,
+    ee_start_lo: fsBlock % 2 ** 32,
+    ee_start_hi: high,
+  });
 }
 
 export function index(fileBlock: number, child: number): Uint8Array {
-  return extentIndex.encode({ ei_block: fileBlock, ei_leaf_lo: child % 2 ** 32, ei_leaf_hi: Math.floor(child / 2 ** 32) });
+  return extentIndex.encode({
+    ei_block: fileBlock,
+    ei_leaf_lo: child % 2 ** 32,
+    ei_leaf_hi: Math.floor(child / 2 ** 32),
+  });
 }
 
-export function folderBlock(entries: readonly (readonly [name: string, inode: number])[], length: number): Uint8Array {
+export function folderBlock(
+  entries: readonly (readonly [name: string, inode: number])[],
+  length: number,
+): Uint8Array {
   const bytes = new Uint8Array(length);
   let at = 0;
   entries.forEach(([name, inode], number) => {
@@ -130,15 +148,33 @@ export function makeExt(wish: HandMadeExt): MadeExt {
     s_feature_ro_compat: 0x3,
     ...wish.superblock,
   });
-  const descriptor = groupDescriptor
-    .encode({ bg_block_bitmap_lo: blockBitmap, bg_inode_bitmap_lo: blockBitmap + 1, bg_inode_table_lo: inodeTable })
-    .subarray(0, DESCRIPTOR_BYTES);
+  const descriptorOf = (bitmaps: readonly [number, number]): Uint8Array =>
+    groupDescriptor
+      .encode({
+        bg_block_bitmap_lo: bitmaps[0],
+        bg_inode_bitmap_lo: bitmaps[1],
+        bg_inode_table_lo: inodeTable,
+      })
+      .subarray(0, DESCRIPTOR_BYTES);
+  const descriptor = descriptorOf([blockBitmap, blockBitmap + 1]);
+  const exchanged = descriptorOf([blockBitmap + 1, blockBitmap]);
   const table = new Uint8Array(groupCount * DESCRIPTOR_BYTES);
   const described = wish.emptyDescriptors === true ? 1 : groupCount;
-  for (let group = 0; group < described; group += 1) table.set(descriptor, group * DESCRIPTOR_BYTES);
+  for (let group = 0; group < described; group += 1) {
+    const isExchanged = wish.alternateBitmaps === true && group % 2 === 1;
+    table.set(isExchanged ? exchanged : descriptor, group * DESCRIPTOR_BYTES);
+  }
   const common = { i_links_count: 2, i_extra_isize: 32, i_flags: INODE_FLAG_EXTENTS };
   const inodes = new Map<number, InodeFields>([
-    [ROOT_INODE_NUMBER, { i_mode: ROOT_MODE, i_size_lo: blockBytes, i_block: extentNode(0, [leaf(0, 1, rootBlock)]), ...wish.root }],
+    [
+      ROOT_INODE_NUMBER,
+      {
+        i_mode: ROOT_MODE,
+        i_size_lo: blockBytes,
+        i_block: extentNode(0, [leaf(0, 1, rootBlock)]),
+        ...wish.root,
+      },
+    ],
     [PATCH_INODE, { i_mode: PATCH_MODE, i_block: extentNode(0, []), ...wish.patch }],
     ...(wish.inodes ?? []),
   ]);

@@ -55,7 +55,9 @@ export function errorFaults(step: string, error: unknown): string[] {
   return [
     ...textFaults(`${what}, found`, found),
     ...textFaults(`${what}, expected`, expected),
-    ...(offset === undefined || (Number.isSafeInteger(offset) && offset >= 0) ? [] : [`${what}: offset ${offset}`]),
+    ...(offset === undefined || (Number.isSafeInteger(offset) && offset >= 0)
+      ? []
+      : [`${what}: offset ${offset}`]),
   ];
 }
 
@@ -66,7 +68,9 @@ function findingFaults(finding: Finding): string[] {
     ...textFaults(`finding ${code}, structure`, structure),
     ...textFaults(`finding ${code}, found`, found),
     ...textFaults(`finding ${code}, expected`, expected),
-    ...(offset === undefined || (Number.isSafeInteger(offset) && offset >= 0) ? [] : [`${code}: offset ${offset}`]),
+    ...(offset === undefined || (Number.isSafeInteger(offset) && offset >= 0)
+      ? []
+      : [`${code}: offset ${offset}`]),
   ];
 }
 
@@ -112,7 +116,8 @@ class Looker {
     }
     // Without a file system all else would fail for the same reason.
     const filesystem = report?.filesystem === undefined ? undefined : await image.filesystem();
-    const file = report?.patch === undefined ? undefined : await this.step('open the file', () => image.patch());
+    const file =
+      report?.patch === undefined ? undefined : await this.step('open the file', () => image.patch());
     if (filesystem !== undefined) {
       const map = await this.step('map', () => mapDisk(image, filesystem, file, MAP_CELLS));
       if (map !== undefined) {
@@ -138,7 +143,9 @@ class Looker {
     if (options.compare && filesystem !== undefined) {
       const comparison = await this.step('compare', () => compareImages(image, image));
       if (comparison?.same === false || comparison?.samePayload === false) {
-        this.outcome.faults.push(`an image differs from itself: ${JSON.stringify(comparison.differences[0])}`);
+        this.outcome.faults.push(
+          `an image differs from itself: ${JSON.stringify(comparison.differences[0])}`,
+        );
       }
     }
     this.outcome.findings.push(...image.findings);
@@ -161,7 +168,9 @@ class Looker {
 export async function lookAt(reader: ByteReader, options: LookOptions): Promise<Outcome> {
   const looker = new Looker();
   const { format, offsetBytes, parent } = options;
-  const image = await looker.step('open', () => openImage(reader, { offsetBytes, ...(format === undefined ? {} : { format }) }));
+  const image = await looker.step('open', () =>
+    openImage(reader, { offsetBytes, ...(format === undefined ? {} : { format }) }),
+  );
   if (image !== undefined) {
     await looker.look(image, options);
     await looker.step('close', () => image.close());

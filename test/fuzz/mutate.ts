@@ -6,9 +6,35 @@ import { readField, writeField, type Field, type Target } from './target.js';
 
 /** Numbers at which arithmetic goes wrong. */
 const INTERESTING = [
-  0n, 1n, 2n, 3n, 5n, 7n, 8n, 9n, 11n, 0x7fn, 0x80n, 0xffn, 0x100n, 0x7fffn, 0x8000n, 0x8001n, 0xffffn, 0x10000n,
-  0x7fff_ffffn, 0x8000_0000n, 0xffff_fffen, 0xffff_ffffn, 0x1_0000_0000n, 2n ** 42n, 2n ** 53n - 1n, 2n ** 53n,
-  2n ** 63n - 1n, 2n ** 63n, 2n ** 64n - 1n,
+  0n,
+  1n,
+  2n,
+  3n,
+  5n,
+  7n,
+  8n,
+  9n,
+  11n,
+  0x7fn,
+  0x80n,
+  0xffn,
+  0x100n,
+  0x7fffn,
+  0x8000n,
+  0x8001n,
+  0xffffn,
+  0x10000n,
+  0x7fff_ffffn,
+  0x8000_0000n,
+  0xffff_fffen,
+  0xffff_ffffn,
+  0x1_0000_0000n,
+  2n ** 42n,
+  2n ** 53n - 1n,
+  2n ** 53n,
+  2n ** 63n - 1n,
+  2n ** 63n,
+  2n ** 64n - 1n,
 ];
 /** `i_flags` and feature words are sets of bits. */
 const FLAG_BITS = 32;

@@ -55,7 +55,12 @@ function unlimited(image: SparseBytes): WatchedReader {
   return new WatchedReader(image, { calls: Number.MAX_SAFE_INTEGER, bytes: Number.MAX_SAFE_INTEGER });
 }
 
-async function look(base: Base, image: SparseBytes, compare: boolean, reader = unlimited(image)): Promise<Outcome> {
+async function look(
+  base: Base,
+  image: SparseBytes,
+  compare: boolean,
+  reader = unlimited(image),
+): Promise<Outcome> {
   return await lookAt(reader, {
     format: undefined,
     offsetBytes: base.offsetBytes < image.sizeBytes ? base.offsetBytes : 0,
@@ -77,7 +82,12 @@ interface Judgement {
 function judge(base: Base, mutation: Mutation, content: Uint8Array, folder: string): Judgement {
   const bitmapsMatter = mutation.touched.some(({ kind }) => kind === SECTOR_BITMAP || kind === 'BAT');
   const { format, offsetBytes } = base;
-  const verdict = judgeContent(mutation.image, { format, offsetBytes, bitmapsMatter }, content.length, folder);
+  const verdict = judgeContent(
+    mutation.image,
+    { format, offsetBytes, bitmapsMatter },
+    content.length,
+    folder,
+  );
   if ('words' in verdict) return { judged: 'says nothing', words: verdict.words };
   return { judged: sameBytes(verdict.bytes, content) ? 'agrees' : 'disagrees', words: '' };
 }
@@ -125,9 +135,13 @@ export async function judgeCase(
   const faults = [...outcome.faults, ...reader.faults];
   if (largest > MAX_READ_BYTES) faults.push(`a buffer of ${largest} bytes`);
   const { content } = outcome;
-  const healthy = !outcome.findings.some(({ severity }) => severity === 'error') && outcome.errors.length === 0;
+  const healthy =
+    !outcome.findings.some(({ severity }) => severity === 'error') && outcome.errors.length === 0;
   const odd = content !== undefined && (good === undefined || !sameBytes(content, good));
-  const judgement = healthy && content !== undefined && (odd || sample) ? judge(base, mutation, content, tools.folder) : { judged: 'no need' as const, words: '' };
+  const judgement =
+    healthy && content !== undefined && (odd || sample)
+      ? judge(base, mutation, content, tools.folder)
+      : { judged: 'no need' as const, words: '' };
   if (judgement.judged === 'disagrees') faults.push('other bytes than debugfs reads, and nothing says why');
   return {
     title,

@@ -14,6 +14,10 @@ export class SparseBytes {
     this.#below = below;
   }
 
+  static ofZeros(sizeBytes: number): SparseBytes {
+    return new SparseBytes(sizeBytes);
+  }
+
   static of(bytes: Uint8Array): SparseBytes {
     const sparse = new SparseBytes(bytes.length);
     for (let at = 0; at < bytes.length; at += PAGE_BYTES) {
@@ -41,7 +45,8 @@ export class SparseBytes {
       target.set(part, done);
       done += part.length;
     }
-    if (offsetBytes + target.length > this.sizeBytes) target.fill(0, Math.max(0, this.sizeBytes - offsetBytes));
+    if (offsetBytes + target.length > this.sizeBytes)
+      target.fill(0, Math.max(0, this.sizeBytes - offsetBytes));
   }
 
   read(offsetBytes: number, length: number): Uint8Array {

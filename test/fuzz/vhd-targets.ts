@@ -55,7 +55,8 @@ export function findVhdTargets(io: BytesIo, fileBytes: number): VhdFacts {
   addFooter('footer', end);
   const footer = hardDiskFooter.decode(io.read(end, footerBytes));
   const headerAt = Number(footer.data_offset);
-  if (headerAt + dynamicDiskHeader.sizeBytes > end) return { targets, numbers: [end / SECTOR_BYTES], places: undefined };
+  if (headerAt + dynamicDiskHeader.sizeBytes > end)
+    return { targets, numbers: [end / SECTOR_BYTES], places: undefined };
   addFooter('footer copy', 0);
   const header = dynamicDiskHeader.decode(io.read(headerAt, dynamicDiskHeader.sizeBytes));
   const locatorsAt = headerAt + dynamicDiskHeader.rows.parent_locator_entries[0];

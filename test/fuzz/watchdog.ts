@@ -9,7 +9,7 @@ export interface Watchdog {
 
 const TITLE_BYTES = 256;
 /** Plain JavaScript, for it runs in a worker of its own: the thread that it watches may be stuck. */
-const PROGRAM = `
+export const WATCHDOG_PROGRAM = `
 const { workerData } = require('node:worker_threads');
 const { writeSync } = require('node:fs');
 const { words, title, limitMilliseconds } = workerData;
@@ -28,7 +28,10 @@ setInterval(() => {
 export function startWatchdog(limitMilliseconds: number): Watchdog {
   const words = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
   const title = new Uint8Array(new SharedArrayBuffer(TITLE_BYTES));
-  const worker = new Worker(PROGRAM, { eval: true, workerData: { words, title, limitMilliseconds } });
+  const worker = new Worker(WATCHDOG_PROGRAM, {
+    eval: true,
+    workerData: { words, title, limitMilliseconds },
+  });
   worker.unref();
   return {
     start(text) {

@@ -32,17 +32,26 @@ export class WatchedReader implements ByteReader {
 
   #fault(text: string): PatchVdiError {
     if (this.faults.length === 0) this.faults.push(text);
-    return new PatchVdiError('image', 'the fuzzer reads no more', { context: { found: text, expected: 'less' } });
+    return new PatchVdiError('image', 'the fuzzer reads no more', {
+      context: { found: text, expected: 'less' },
+    });
   }
 
   readInto(target: Uint8Array, offsetBytes: number): Promise<void> {
     this.calls += 1;
     this.bytes += target.length;
-    if (target.length > MAX_READ_BYTES) return Promise.reject(this.#fault(`one read of ${target.length} bytes`));
-    if (this.calls > this.#budget.calls) return Promise.reject(this.#fault(`more than ${this.#budget.calls} reads`));
-    if (this.bytes > this.#budget.bytes) return Promise.reject(this.#fault(`more than ${this.#budget.bytes} bytes`));
+    if (target.length > MAX_READ_BYTES)
+      return Promise.reject(this.#fault(`one read of ${target.length} bytes`));
+    if (this.calls > this.#budget.calls)
+      return Promise.reject(this.#fault(`more than ${this.#budget.calls} reads`));
+    if (this.bytes > this.#budget.bytes)
+      return Promise.reject(this.#fault(`more than ${this.#budget.bytes} bytes`));
     if (offsetBytes < 0 || offsetBytes + target.length > this.sizeBytes) {
-      const context = { offset: offsetBytes, found: `an end at ${this.sizeBytes}`, expected: `${target.length} bytes` };
+      const context = {
+        offset: offsetBytes,
+        found: `an end at ${this.sizeBytes}`,
+        expected: `${target.length} bytes`,
+      };
       return Promise.reject(new PatchVdiError('image', 'the image ends too early', { context }));
     }
     this.#content.readInto(target, offsetBytes);

@@ -33,7 +33,9 @@ async function measured(work: Workspace, args: readonly string[]): Promise<Measu
     isLate = true;
     child.kill('SIGTERM');
     // time(1) passes no signal on; what it runs has it as its parent.
-    for (const line of readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, 'utf8').trim().split(' ')) {
+    for (const line of readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, 'utf8')
+      .trim()
+      .split(' ')) {
       if (line !== '') process.kill(Number(line), 'SIGKILL');
     }
   }, KILL_MILLISECONDS);
@@ -62,9 +64,15 @@ describe.for(WORST_IMAGES)('$what', ({ write, listed, tooLargeToCopy }) => {
     const commands = [
       ['inspect', image, '--map'],
       ...(tooLargeToCopy === true ? [] : [['verify', image, '--structure-only'], extract]),
-      ...(listed === true ? [['inspect', image, '--list', '--json'], ['diff', image, image]] : []),
+      ...(listed === true
+        ? [
+            ['inspect', image, '--list', '--json'],
+            ['diff', image, image],
+          ]
+        : []),
     ];
-    for (const args of commands) expectAnswer(args.filter((arg) => arg !== image).join(' '), await measured(work, args));
+    for (const args of commands)
+      expectAnswer(args.filter((arg) => arg !== image).join(' '), await measured(work, args));
   });
 });
 
@@ -79,7 +87,9 @@ test('what takes too much is seen', async () => {
     env: { NODE_OPTIONS: hungry },
   });
   const end = await ended;
-  const [kibibytes = 0] = (readFileSync(report, 'utf8').trim().split('\n').at(-1) ?? '').split(' ').map(Number);
+  const [kibibytes = 0] = (readFileSync(report, 'utf8').trim().split('\n').at(-1) ?? '')
+    .split(' ')
+    .map(Number);
   const seen = { ...end, peakBytes: kibibytes * 1024, seconds: 0 };
   expect(() => expectAnswer('inspect', seen)).toThrow(/MiB/);
 });

@@ -69,7 +69,11 @@ const writeExt =
     writePieces(path, made.sizeBytes, [...made.pieces, ...more(made.freeBlock)]);
   };
 
-const large: HandMadeExt = { blockBytes: BLOCK_BYTES, blockCount: LARGE_BLOCKS, blocksPerGroup: GROUP_BLOCKS };
+const large: HandMadeExt = {
+  blockBytes: BLOCK_BYTES,
+  blockCount: LARGE_BLOCKS,
+  blocksPerGroup: GROUP_BLOCKS,
+};
 const small: HandMadeExt = { blockBytes: BLOCK_BYTES, blockCount: 4096, blocksPerGroup: GROUP_BLOCKS };
 
 /** An image whose `patch` has these fields; the first free block of such an image is known beforehand. */
@@ -84,8 +88,12 @@ function numbers(values: readonly number[], length: number): Uint8Array {
   return bytes;
 }
 
-const at = (block: number, bytes: Uint8Array, blockBytes = BLOCK_BYTES): Piece => ({ offset: block * blockBytes, bytes });
-const count = <T>(length: number, make: (at: number) => T): T[] => Array.from({ length }, (_, place) => make(place));
+const at = (block: number, bytes: Uint8Array, blockBytes = BLOCK_BYTES): Piece => ({
+  offset: block * blockBytes,
+  bytes,
+});
+const count = <T>(length: number, make: (at: number) => T): T[] =>
+  Array.from({ length }, (_, place) => make(place));
 
 /** One indirect block of three levels, whose 1024 children share the same 1024 children, and those their data. */
 function tripleIndirect(): WorstImage['write'] {
@@ -98,10 +106,28 @@ function tripleIndirect(): WorstImage['write'] {
   }));
   return writeExt(wish, function* (free) {
     const [middle, lowest, data] = [free + 1, free + 1 + perBlock, free + 1 + 2 * perBlock];
-    yield at(free, numbers(count(perBlock, (place) => middle + place), BLOCK_BYTES));
+    yield at(
+      free,
+      numbers(
+        count(perBlock, (place) => middle + place),
+        BLOCK_BYTES,
+      ),
+    );
     for (let place = 0; place < perBlock; place += 1) {
-      yield at(middle + place, numbers(count(perBlock, (child) => lowest + child), BLOCK_BYTES));
-      yield at(lowest + place, numbers(count(perBlock, (child) => data + 2 * child), BLOCK_BYTES));
+      yield at(
+        middle + place,
+        numbers(
+          count(perBlock, (child) => lowest + child),
+          BLOCK_BYTES,
+        ),
+      );
+      yield at(
+        lowest + place,
+        numbers(
+          count(perBlock, (child) => data + 2 * child),
+          BLOCK_BYTES,
+        ),
+      );
     }
   });
 }
@@ -117,7 +143,10 @@ function manyExtents(extents: number): WorstImage['write'] {
   return writeExt(
     withPatch(wish, (free) => ({
       ...sizeFields(extents * blockBytes),
-      i_block: extentNode(3, count(top, (place) => index(place * perNode ** 3, free + place))),
+      i_block: extentNode(
+        3,
+        count(top, (place) => index(place * perNode ** 3, free + place)),
+      ),
     })),
     function* (free) {
       const [atMiddle, atLeaves] = [free + top, free + top + middle];
@@ -154,7 +183,9 @@ function hugeFolder(incompat: number, bytes: number): WorstImage['write'] {
   const free = makeExt(large).freeBlock;
   const root = { ...sizeFields(bytes), i_block: extentNode(1, [index(0, free)]) };
   return writeExt({ ...large, incompat, root }, function* () {
-    const leaves = count(extents, (place) => leaf(place * EXTENT_BLOCKS, EXTENT_BLOCKS, free + 1 + place * EXTENT_BLOCKS));
+    const leaves = count(extents, (place) =>
+      leaf(place * EXTENT_BLOCKS, EXTENT_BLOCKS, free + 1 + place * EXTENT_BLOCKS),
+    );
     yield at(free, extentNode(0, leaves, BLOCK_BYTES));
   });
 }
@@ -163,12 +194,39 @@ function hugeFolder(incompat: number, bytes: number): WorstImage['write'] {
 function sharedFolders(): WorstImage['write'] {
   const free = makeExt(large).freeBlock;
   const mode = MODE_TYPE_DIRECTORY + 0o755;
-  const wide = { i_mode: mode, i_size_lo: EXTENT_BLOCKS * BLOCK_BYTES, i_block: extentNode(0, [leaf(0, EXTENT_BLOCKS, free)]) };
+  const wide = {
+    i_mode: mode,
+    i_size_lo: EXTENT_BLOCKS * BLOCK_BYTES,
+    i_block: extentNode(0, [leaf(0, EXTENT_BLOCKS, free)]),
+  };
   const loop = { i_mode: mode, i_size_lo: BLOCK_BYTES, i_block: extentNode(0, [leaf(0, 1, free)]) };
-  const inodes = new Map<number, InodeFields>([[13, wide], [14, wide], [15, wide], [16, loop]]);
-  const entries = [['a', 13], ['b', 14], ['c', 15], ['d', 16], ['patch', PATCH_INODE]] as const;
+  const inodes = new Map<number, InodeFields>([
+    [13, wide],
+    [14, wide],
+    [15, wide],
+    [16, loop],
+  ]);
+  const entries = [
+    ['a', 13],
+    ['b', 14],
+    ['c', 15],
+    ['d', 16],
+    ['patch', PATCH_INODE],
+  ] as const;
   return writeExt({ ...large, inodes, entries }, () => [
-    at(free, folderBlock([['.', 16], ['..', 2], ['again', 16], ['root', 2], ['a', 13]], BLOCK_BYTES)),
+    at(
+      free,
+      folderBlock(
+        [
+          ['.', 16],
+          ['..', 2],
+          ['again', 16],
+          ['root', 2],
+          ['a', 13],
+        ],
+        BLOCK_BYTES,
+      ),
+    ),
   ]);
 }
 
@@ -181,7 +239,12 @@ function attributesOf(fields: Parameters<typeof xattrEntryHead.encode>[0]): Uint
 const inlinePatch = (attributes: Uint8Array): HandMadeExt => ({
   ...small,
   attributes,
-  patch: { i_flags: INODE_FLAG_INLINE_DATA, i_size_lo: 0xffffffff, i_size_high: 0x7fffffff, i_block: new Uint8Array(60).fill(1) },
+  patch: {
+    i_flags: INODE_FLAG_INLINE_DATA,
+    i_size_lo: 0xffffffff,
+    i_size_high: 0x7fffffff,
+    i_block: new Uint8Array(60).fill(1),
+  },
 });
 
 interface WorstVhd {
@@ -195,7 +258,15 @@ interface WorstVhd {
   readonly fileBytes?: number;
 }
 
-function* vhdPieces({ diskBytes, entries, blockBytes, place, type = DYNAMIC, footer, header }: WorstVhd): Generator<Piece> {
+function* vhdPieces({
+  diskBytes,
+  entries,
+  blockBytes,
+  place,
+  type = DYNAMIC,
+  footer,
+  header,
+}: WorstVhd): Generator<Piece> {
   const copy = makeFooter(type, diskBytes, footer);
   yield { offset: 0, bytes: copy };
   const tableOffset = 3 * FOOTER_BYTES;
@@ -233,7 +304,10 @@ function writeChain(path: string, length: number, end: number, entries: number):
   }
 }
 
-const folderOfItself = Buffer.concat([inlineDirectoryHead.encode({ parent: FILE_TYPE_DIRECTORY }), new Uint8Array(56)]);
+const folderOfItself = Buffer.concat([
+  inlineDirectoryHead.encode({ parent: FILE_TYPE_DIRECTORY }),
+  new Uint8Array(56),
+]);
 
 export const WORST_IMAGES: readonly WorstImage[] = [
   {
@@ -241,30 +315,54 @@ export const WORST_IMAGES: readonly WorstImage[] = [
     write: writeExt({ blockBytes: 64 * KIB, blockCount: 8 * MIB, blocksPerGroup: 8, emptyDescriptors: true }),
   },
   {
-    what: 'a million groups of 8 blocks, with descriptors that point to one place',
-    write: writeExt({ blockBytes: 64 * KIB, blockCount: 8 * MIB, blocksPerGroup: 8 }),
+    what: 'a million groups of 8 blocks, with descriptors that point to two places in turn',
+    write: writeExt({
+      blockBytes: 64 * KIB,
+      blockCount: 8 * MIB,
+      blocksPerGroup: 8,
+      alternateBitmaps: true,
+    }),
   },
   {
     what: 'a million groups of 8 blocks of 1 KiB, each with a copy of the superblock',
-    write: writeExt({ blockBytes: KIB, blockCount: 8 * MIB, blocksPerGroup: 8, superblock: { s_feature_ro_compat: 0 } }),
+    write: writeExt({
+      blockBytes: KIB,
+      blockCount: 8 * MIB,
+      blocksPerGroup: 8,
+      superblock: { s_feature_ro_compat: 0 },
+    }),
   },
   {
     what: 'more groups than there can be',
     write: (path) => {
-      const { pieces } = makeExt({ ...small, superblock: { s_blocks_count_lo: LARGE_BLOCKS, s_blocks_per_group: 8, s_clusters_per_group: 8 } });
+      const { pieces } = makeExt({
+        ...small,
+        superblock: { s_blocks_count_lo: LARGE_BLOCKS, s_blocks_per_group: 8, s_clusters_per_group: 8 },
+      });
       writePieces(path, LARGE_BYTES, pieces);
     },
   },
   { what: 'a file system of 15 TiB, all in order', write: writeExt(large), listed: true },
   { what: 'an i_size of 2^63', write: writeExt({ ...small, patch: sizeFields(2 ** 63) }) },
-  { what: 'an i_size of 2^44 - 1, all of it holes', write: writeExt({ ...small, patch: sizeFields(2 ** 44 - 1) }), listed: true },
+  {
+    what: 'an i_size of 2^44 - 1, all of it holes',
+    write: writeExt({ ...small, patch: sizeFields(2 ** 44 - 1) }),
+    listed: true,
+  },
   { what: 'a map of three levels that multiplies', write: tripleIndirect(), tooLargeToCopy: true },
   {
     what: 'an extent tree with 340 entries to the same child',
     write: writeExt(
       withPatch(small, (free) => ({ ...sizeFields(4 * MIB), i_block: extentNode(2, [index(0, free)]) })),
       (free) => [
-        at(free, extentNode(1, count(NODE_ENTRIES, (place) => index(place, free + 1)), BLOCK_BYTES)),
+        at(
+          free,
+          extentNode(
+            1,
+            count(NODE_ENTRIES, (place) => index(place, free + 1)),
+            BLOCK_BYTES,
+          ),
+        ),
         at(free + 1, extentNode(0, [leaf(0, 1, free + 2)], BLOCK_BYTES)),
       ],
     ),
@@ -276,41 +374,107 @@ export const WORST_IMAGES: readonly WorstImage[] = [
       (free) => [at(free, extentNode(1, [index(0, free), index(1, free)], BLOCK_BYTES))],
     ),
   },
-  { what: 'a root folder of 4 GiB, nearly all of it holes', write: writeExt({ ...large, root: { i_size_lo: 0xfffff000 } }), listed: true },
+  {
+    what: 'a root folder of 4 GiB, nearly all of it holes',
+    write: writeExt({ ...large, root: { i_size_lo: 0xfffff000 } }),
+    listed: true,
+  },
   { what: 'a root folder of 4 GiB of nothing', write: hugeFolder(0, 4 * GIB - BLOCK_BYTES), listed: true },
-  { what: 'a root folder of 40 GiB of nothing', write: hugeFolder(INCOMPAT_LARGE_DIR, 40 * GIB), listed: true },
+  {
+    what: 'a root folder of 40 GiB of nothing',
+    write: hugeFolder(INCOMPAT_LARGE_DIR, 40 * GIB),
+    listed: true,
+  },
   { what: 'folders with the same blocks, and circles', write: sharedFolders(), listed: true },
-  { what: 'a root folder that stands in its inode', write: writeExt({ ...small, incompat: 0x8000, root: { i_flags: INODE_FLAG_INLINE_DATA, i_block: folderOfItself } }), listed: true },
+  {
+    what: 'a root folder that stands in its inode',
+    write: writeExt({
+      ...small,
+      incompat: 0x8000,
+      root: { i_flags: INODE_FLAG_INLINE_DATA, i_block: folderOfItself },
+    }),
+    listed: true,
+  },
   { what: 'a million extents', write: manyExtents(1_000_000) },
   {
     what: 'a symbolic link to itself',
-    write: writeExt({ ...small, patch: { i_mode: MODE_TYPE_SYMLINK + 0o777, i_flags: 0, i_size_lo: 5, i_block: Buffer.concat([Buffer.from('patch'), new Uint8Array(55)]) } }),
+    write: writeExt({
+      ...small,
+      patch: {
+        i_mode: MODE_TYPE_SYMLINK + 0o777,
+        i_flags: 0,
+        i_size_lo: 5,
+        i_block: Buffer.concat([Buffer.from('patch'), new Uint8Array(55)]),
+      },
+    }),
     listed: true,
   },
   {
     what: 'a symbolic link of 2^32 - 1 bytes',
-    write: writeExt({ ...small, patch: { i_mode: MODE_TYPE_SYMLINK + 0o777, i_size_lo: 0xffffffff, i_blocks_lo: 8 } }),
+    write: writeExt({
+      ...small,
+      patch: { i_mode: MODE_TYPE_SYMLINK + 0o777, i_size_lo: 0xffffffff, i_blocks_lo: 8 },
+    }),
     listed: true,
   },
-  { what: 'inline data of 4 GiB', write: writeExt({ ...inlinePatch(attributesOf({ e_value_size: 0xffffffff, e_value_offs: 0xffff })), incompat: 0x8000 }) },
-  { what: 'inline data in another inode', write: writeExt({ ...inlinePatch(attributesOf({ e_value_size: 4, e_value_inum: 2 })), incompat: 0x8000 }) },
-  { what: 'attributes whose names go on for ever', write: writeExt({ ...inlinePatch(attributesOf({ e_name_len: 255, e_name_index: 1 })), incompat: 0x8000 }) },
-  { what: 'a file of another mode', write: writeExt({ ...small, patch: { i_mode: PATCH_MODE % 0o1000, i_size_lo: 5 } }) },
+  {
+    what: 'inline data of 4 GiB',
+    write: writeExt({
+      ...inlinePatch(attributesOf({ e_value_size: 0xffffffff, e_value_offs: 0xffff })),
+      incompat: 0x8000,
+    }),
+  },
+  {
+    what: 'inline data in another inode',
+    write: writeExt({ ...inlinePatch(attributesOf({ e_value_size: 4, e_value_inum: 2 })), incompat: 0x8000 }),
+  },
+  {
+    what: 'attributes whose names go on for ever',
+    write: writeExt({ ...inlinePatch(attributesOf({ e_name_len: 255, e_name_index: 1 })), incompat: 0x8000 }),
+  },
+  {
+    what: 'a file of another mode',
+    write: writeExt({ ...small, patch: { i_mode: PATCH_MODE % 0o1000, i_size_lo: 5 } }),
+  },
   {
     what: 'a VHD of 2^21 blocks in disorder',
-    write: (path) => writeVhd(path, { diskBytes: 4 * TIB, entries: 2 ** 21, blockBytes: 2 * MIB, place: (block) => 20_000 + ((block * 5_000_011) % 2 ** 20) * 4080 }),
+    write: (path) =>
+      writeVhd(path, {
+        diskBytes: 4 * TIB,
+        entries: 2 ** 21,
+        blockBytes: 2 * MIB,
+        place: (block) => 20_000 + ((block * 5_000_011) % 2 ** 20) * 4080,
+      }),
   },
   {
     what: 'a VHD of 2^23 blocks in one place',
-    write: (path) => writeVhd(path, { diskBytes: 2 ** 23 * 4 * KIB, entries: 2 ** 23, blockBytes: 4 * KIB, place: () => 2 ** 20 }),
+    write: (path) =>
+      writeVhd(path, {
+        diskBytes: 2 ** 23 * 4 * KIB,
+        entries: 2 ** 23,
+        blockBytes: 4 * KIB,
+        place: () => 2 ** 20,
+      }),
   },
   {
     what: 'a VHD with blocks of 2 GiB',
-    write: (path) => writeVhd(path, { diskBytes: 14 * TIB, entries: 7 * 1024, blockBytes: 2 ** 31, place: (block) => 1024 + block }),
+    write: (path) =>
+      writeVhd(path, {
+        diskBytes: 14 * TIB,
+        entries: 7 * 1024,
+        blockBytes: 2 ** 31,
+        place: (block) => 1024 + block,
+      }),
   },
   {
     what: 'a VHD with blocks of 512 bytes',
-    write: (path) => writeVhd(path, { diskBytes: 2 ** 22 * 512, entries: 2 ** 22, blockBytes: 512, place: (block) => 2 ** 20 + block * 2 }),
+    write: (path) =>
+      writeVhd(path, {
+        diskBytes: 2 ** 22 * 512,
+        entries: 2 ** 22,
+        blockBytes: 512,
+        place: (block) => 2 ** 20 + block * 2,
+      }),
   },
   { what: 'a differencing disk that is its own parent', write: (path) => writeChain(path, 1, 0, 16) },
   { what: 'a circle of parents', write: (path) => writeChain(path, 5, 2, 16) },
