@@ -45,7 +45,7 @@ export interface HandMadeExt {
   readonly blockBytes: number;
   readonly blockCount: number;
   readonly blocksPerGroup: number;
-  /** Every second group has its two bitmaps exchanged, so that none is where the one before is. */
+  /** Every second group has its bitmaps in two other blocks, so that none is where the one before is. */
   readonly alternateBitmaps?: boolean;
   /** Descriptors that point nowhere, instead of all to one place. */
   readonly emptyDescriptors?: boolean;
@@ -157,12 +157,13 @@ export function makeExt(wish: HandMadeExt): MadeExt {
       })
       .subarray(0, DESCRIPTOR_BYTES);
   const descriptor = descriptorOf([blockBitmap, blockBitmap + 1]);
-  const exchanged = descriptorOf([blockBitmap + 1, blockBitmap]);
+  // Not next to the others: what is next to a bitmap is read with it.
+  const away = descriptorOf([rootBlock + 8, rootBlock + 9]);
   const table = new Uint8Array(groupCount * DESCRIPTOR_BYTES);
   const described = wish.emptyDescriptors === true ? 1 : groupCount;
   for (let group = 0; group < described; group += 1) {
-    const isExchanged = wish.alternateBitmaps === true && group % 2 === 1;
-    table.set(isExchanged ? exchanged : descriptor, group * DESCRIPTOR_BYTES);
+    const isAway = wish.alternateBitmaps === true && group % 2 === 1;
+    table.set(isAway ? away : descriptor, group * DESCRIPTOR_BYTES);
   }
   const common = { i_links_count: 2, i_extra_isize: 32, i_flags: INODE_FLAG_EXTENTS };
   const inodes = new Map<number, InodeFields>([
