@@ -73,6 +73,7 @@ export const FINDING_CODES = {
   'directory-hole': 'a folder with a hole',
   'directory-size': 'the size of a folder is not whole blocks',
   'directory-cycle': 'a folder is met twice',
+  'directory-blocks': 'folders share blocks',
   'directory-encrypted': 'names that cannot be read without a key',
   'directory-unreadable': 'a folder cannot be read',
   'listing-cut': 'there are more files than are listed',

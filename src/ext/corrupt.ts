@@ -15,5 +15,7 @@ export function printable(text: string): string {
   const shown = text
     .slice(0, MAX_SHOWN_CHARACTERS)
     .replaceAll(/[^ -~]/g, (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`);
-  return text.length > MAX_SHOWN_CHARACTERS ? `${shown}...` : shown;
+  // Escaped, a character takes up to six.
+  const cut = text.length > MAX_SHOWN_CHARACTERS || shown.length > MAX_SHOWN_CHARACTERS;
+  return cut ? `${shown.slice(0, MAX_SHOWN_CHARACTERS)}...` : shown;
 }

@@ -19,6 +19,8 @@ export type { DirectoryEntry } from './directory-block.js';
 
 /** More entries than this in the root of a patch VDI is damage or malice. */
 const MAX_COLLECTED_BYTES = 16 * MIB;
+/** More than a million names; larger ones are damage or malice, and would be read for hours. */
+const MAX_FOLDER_BYTES = 64 * MIB;
 
 /** A folder while its entries are told. */
 interface Folder {
@@ -63,7 +65,7 @@ function reportHole(folder: Folder, fileBlock: number, endBlock: number): void {
   folder.tell({ code: 'directory-hole', offset, found, expected: 'a folder without holes' });
 }
 
-async function* blockEntries(folder: Folder): AsyncGenerator<DirectoryEntry> {
+async function* blockEntries(folder: Folder, onBlock: () => void): AsyncGenerator<DirectoryEntry> {
   const { filesystem, inodeNumber, raw, sizeBytes } = folder;
   const { superblock, read } = filesystem;
   const { blockBytes } = superblock;
@@ -80,6 +82,7 @@ async function* blockEntries(folder: Folder): AsyncGenerator<DirectoryEntry> {
     next = Math.min(extent.fileBlock + extent.blockCount, endBlock);
     for (let fileBlock = extent.fileBlock; fileBlock < next; fileBlock += 1) {
       const offset = (extent.fsBlock + fileBlock - extent.fileBlock) * blockBytes;
+      onBlock();
       const block = new Uint8Array(await read(offset, blockBytes));
       const intact = await blockIsIntact(folder, block, fileBlock, offset);
       yield* areaEntries(superblock, block, offset, intact ? folder.tell : () => undefined);
@@ -114,12 +117,14 @@ async function* inlineEntries(folder: Folder): AsyncGenerator<DirectoryEntry> {
  * `directory-size`, and what `fileExtents` and `readInlineData` report.
  *
  * @param raw the inode, when it was read before
- * @throws PatchVdiError `image` when it is no folder, is encrypted, or its map is damaged
+ * @param onBlock is told of each block of entries that is read
+ * @throws PatchVdiError `image` when it is no folder, is encrypted or larger than 64 MiB, or its map is damaged
  */
 export async function* directoryEntries(
   filesystem: ExtFilesystem,
   inodeNumber: number,
   raw?: RawInode,
+  onBlock: () => void = () => undefined,
 ): AsyncGenerator<DirectoryEntry> {
   const inode = raw ?? (await readInode(filesystem, inodeNumber));
   const refuse = (found: string, expected: string): never => {
@@ -130,12 +135,13 @@ export async function* directoryEntries(
   if ((inode.i_flags & INODE_FLAG_ENCRYPT) !== 0)
     refuse('an encrypted directory', 'one that is not encrypted');
   const { sizeBytes, storage } = describeInode(filesystem, inodeNumber, inode);
+  if (sizeBytes > MAX_FOLDER_BYTES) refuse(`${sizeBytes} bytes`, `at most ${MAX_FOLDER_BYTES}`);
   // A folder with nothing but damage is not reported block by block.
   const cap = new FindingCap(filesystem.report);
   const tell = (fault: FolderFault): void =>
     cap.report({ ...fault, severity: 'error', structure: `directory ${inodeNumber}`, space: 'disk' });
   const folder: Folder = { filesystem, inodeNumber, raw: inode, sizeBytes, tell };
-  yield* storage === 'inline' ? inlineEntries(folder) : blockEntries(folder);
+  yield* storage === 'inline' ? inlineEntries(folder) : blockEntries(folder, onBlock);
   cap.finish();
 }
 

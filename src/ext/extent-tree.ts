@@ -57,6 +57,9 @@ interface NodeRange {
 
 const entryOffset = (index: number): number => extentHeader.sizeBytes + index * extentLeaf.sizeBytes;
 
+/** e2fsprogs, lib/ext2fs/extent.c, ext2fs_extent_header_verify. */
+const SPARE_ENTRIES = 2;
+
 /** @param depth undefined for the root, which tells it */
 async function openNode(
   walk: MapWalk,
@@ -76,10 +79,12 @@ async function openNode(
     const expected = `magic 0x${EXTENT_MAGIC.toString(16)}, ${least} to ${capacity} entries, depth ${depth ?? `0 to ${EXTENT_MAX_DEPTH}`}`;
     throw corrupt('an extent tree node', offset, found, expected);
   }
-  const capacityFault = header.eh_max < header.eh_entries || header.eh_max > capacity;
+  // Room for two entries may be kept for a tail; with less, libext2fs takes the node for damaged, the kernel with none.
+  const leastMax = Math.max(header.eh_entries, capacity - SPARE_ENTRIES);
+  const capacityFault = header.eh_max < leastMax || header.eh_max > capacity;
   if (capacityFault) {
     const found = `eh_max ${header.eh_max}`;
-    const expected = `${header.eh_entries} to ${capacity}`;
+    const expected = `${leastMax} to ${capacity}`;
     walk.filesystem.report({
       code: 'extent-node-capacity',
       severity: 'error',

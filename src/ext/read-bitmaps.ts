@@ -7,6 +7,8 @@ import type { Superblock } from './superblock.js';
 
 /** With `flex_bg` the bitmaps of many groups lie side by side, and are read together. */
 const READ_AHEAD_BYTES = 256 * KIB;
+/** Bitmaps are read together unless they fill less than this part of their blocks. */
+const MAX_GAP_FACTOR = 64;
 
 export type BitmapKind = 'block' | 'inode';
 
@@ -31,21 +33,31 @@ export class BitmapReader {
     this.#kind = kind;
   }
 
-  /** The whole block, valid until the next call. @throws PatchVdiError `image` */
+  /** The bytes with the bits of a whole group, valid until the next call. @throws PatchVdiError `image` */
   async read(group: BlockGroup): Promise<Uint8Array> {
     const { blockBytes } = this.#filesystem.superblock;
+    const bytes = this.#bitmapBytes;
     const block = bitmapBlock(this.#kind, group);
     const at = (block - this.#firstBlock) * blockBytes;
-    if (at >= 0 && at < this.#buffer.length) return this.#buffer.subarray(at, at + blockBytes);
+    if (at >= 0 && at < this.#buffer.length) return this.#buffer.subarray(at, at + bytes);
     const count = this.#runFrom(group);
-    this.#buffer = new Uint8Array(await this.#filesystem.read(block * blockBytes, count * blockBytes));
+    // What stands behind the bits is not read: a hostile disk may have a million groups of 8 blocks of 64 KiB.
+    const length = (count - 1) * blockBytes + bytes;
+    this.#buffer = new Uint8Array(await this.#filesystem.read(block * blockBytes, length));
     this.#firstBlock = block;
-    return this.#buffer.subarray(0, blockBytes);
+    return this.#buffer.subarray(0, bytes);
+  }
+
+  get #bitmapBytes(): number {
+    const { blocksPerGroup, blocksPerCluster, inodesPerGroup } = this.#filesystem.superblock;
+    return Math.ceil((this.#kind === 'block' ? blocksPerGroup / blocksPerCluster : inodesPerGroup) / 8);
   }
 
   /** How many bitmaps lie side by side from this group's on. */
   #runFrom(group: BlockGroup): number {
     const { superblock, groups } = this.#filesystem;
+    // Where bitmaps are next to nothing, reading what is between them costs more than another read.
+    if (this.#bitmapBytes * MAX_GAP_FACTOR < superblock.blockBytes) return 1;
     const most = Math.max(1, Math.floor(READ_AHEAD_BYTES / superblock.blockBytes));
     const block = bitmapBlock(this.#kind, group);
     let count = 1;

@@ -1,11 +1,12 @@
 import type { FindingCode } from '../finding-codes.js';
 import { isPatchVdiError } from '../errors.js';
+import { MIB } from '../units.js';
 import { printableBytes } from './printable-bytes.js';
 import { directoryEntries, type DirectoryEntry } from './directory.js';
 import type { ExtFilesystem } from './filesystem.js';
 import { FindingCap } from './finding-cap.js';
 import { describeInode, type FileType, type InodeFacts } from './inode-facts.js';
-import { inodeOffset, readInode, reportDeleted } from './inode.js';
+import { inodeOffset, readInode, reportDeleted, type RawInode } from './inode.js';
 import { INODE_FLAG_ENCRYPT } from './file-layout.js';
 import { ROOT_INODE_NUMBER } from './layout.js';
 
@@ -26,6 +27,10 @@ export interface WalkOptions {
 
 const DEFAULT_MAX_ENTRIES = 100_000;
 const DEFAULT_MAX_DEPTH = 64;
+/** Blocks of folders that are read beyond one for each entry. */
+const MAX_MORE_BLOCKS = 65_536;
+/** Of all paths together: a hundred thousand names, each below 64 folders with names of 255 bytes, would fill gigabytes. */
+const MAX_PATH_CHARACTERS = 16 * MIB;
 
 interface OpenFolder {
   readonly inodeNumber: number;
@@ -81,10 +86,13 @@ function mayEnter(
 
 /**
  * Everything below the root, folder by folder, without `.` and `..`. What cannot be read is reported and passed over.
- * In memory is one block of each folder on the way, and a number for each folder that was met.
+ * In memory is one block of each folder on the way, and a number for each folder that was met. It reads no more blocks
+ * of folders than the file system has, one for each entry and 65,536, and those of one folder: each of thousands of
+ * folders could claim the same.
  *
- * Reports `directory-cycle` for a folder that is met again, which is not entered; `directory-unreadable` and
- * `inode-unreadable`; the warnings `directory-encrypted`, `directory-entry-type`, `deleted-inode`, `listing-cut` and `listing-depth`; and what
+ * Reports `directory-cycle` for a folder that is met again, which is not entered; `directory-blocks` when folders share
+ * so many blocks that the listing ends; `directory-unreadable` and `inode-unreadable`; the warnings
+ * `directory-encrypted`, `directory-entry-type`, `deleted-inode`, `listing-cut` and `listing-depth`; and what
  * `directoryEntries` and `readInode` report. Of each code the first 20, then how many more.
  */
 export async function* walk(
@@ -104,12 +112,21 @@ async function* walkAll(
   const open = (inodeNumber: number, prefix: string, entries: AsyncGenerator<DirectoryEntry>): OpenFolder => {
     return { inodeNumber, prefix, entries };
   };
-  const path = [open(ROOT_INODE_NUMBER, '', directoryEntries(filesystem, ROOT_INODE_NUMBER))];
+  const maxBlocks = Math.min(filesystem.superblock.blockCount, maxEntries + MAX_MORE_BLOCKS);
+  let blocks = 0;
+  const entriesOf = (inodeNumber: number, raw?: RawInode) =>
+    directoryEntries(filesystem, inodeNumber, raw, () => void (blocks += 1));
+  const path = [open(ROOT_INODE_NUMBER, '', entriesOf(ROOT_INODE_NUMBER))];
   let count = 0;
+  let characters = 0;
   for (let folder = path.at(-1); folder !== undefined; folder = path.at(-1)) {
     const { entries, prefix } = folder;
     const structure = `directory ${folder.inodeNumber}`;
     const step = await readPast(filesystem, 'directory-unreadable', structure, () => entries.next());
+    if (blocks > maxBlocks) {
+      reportBlocks(filesystem, maxBlocks);
+      return;
+    }
     if (step === undefined || step.done === true) {
       path.pop();
       continue;
@@ -117,7 +134,8 @@ async function* walkAll(
     const entry = step.value;
     const { inodeNumber, name } = entry;
     if (name === '.' || name === '..') continue;
-    if (count === maxEntries) {
+    characters += prefix.length + name.length;
+    if (count === maxEntries || characters > MAX_PATH_CHARACTERS) {
       reportCut(filesystem, maxEntries);
       return;
     }
@@ -134,7 +152,7 @@ async function* walkAll(
     if (facts.type !== 'directory') continue;
     const offset = inodeOffset(filesystem, inodeNumber);
     if (!mayEnter(filesystem, facts, offset, met, path.length, maxDepth)) continue;
-    path.push(open(inodeNumber, `${prefix}${name}/`, directoryEntries(filesystem, inodeNumber, raw)));
+    path.push(open(inodeNumber, `${prefix}${name}/`, entriesOf(inodeNumber, raw)));
   }
 }
 
@@ -176,7 +194,19 @@ function reportCut({ report }: ExtFilesystem, maxEntries: number): void {
     structure: 'listing',
     space: 'disk',
     offset: undefined,
-    found: `more than ${maxEntries} files`,
-    expected: `at most ${maxEntries}`,
+    found: `more than ${maxEntries} files, or paths of more than ${MAX_PATH_CHARACTERS} characters in all`,
+    expected: 'less',
+  });
+}
+
+function reportBlocks({ report }: ExtFilesystem, maxBlocks: number): void {
+  report({
+    code: 'directory-blocks',
+    severity: 'error',
+    structure: 'listing',
+    space: 'disk',
+    offset: undefined,
+    found: `folders of more than ${maxBlocks} blocks in all`,
+    expected: 'less: each block in one folder',
   });
 }

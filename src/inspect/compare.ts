@@ -1,4 +1,8 @@
+import { PatchVdiError } from '../errors.js';
+import { printable } from '../ext/corrupt.js';
 import type { WalkedEntry } from '../ext/paths.js';
+import { findingError } from '../findings.js';
+import { GIB } from '../units.js';
 import type { FileChunk, ImageFile } from './image-file.js';
 import type { ImageFilesystem } from './image-filesystem.js';
 import type { Image } from './image.js';
@@ -35,6 +39,8 @@ export interface Comparison {
 }
 
 const MAX_DIFFERENCES = 200;
+/** Holes may make files larger than their file system, by as much. */
+const MAX_SPARSE_BYTES = GIB;
 
 /** Collects differences up to a bound, and knows whether one of them counts. */
 class Differences {
@@ -111,10 +117,73 @@ async function compareFiles(path: string, a: ImageFile, b: ImageFile, into: Diff
   return false;
 }
 
-async function listing(filesystem: ImageFilesystem): Promise<Map<string, WalkedEntry>> {
+/** What a listing says when it does not have everything: of two such listings nothing can be told. */
+const INCOMPLETE = new Set([
+  'listing-cut',
+  'listing-depth',
+  'directory-blocks',
+  'directory-cycle',
+  'directory-encrypted',
+  'directory-unreadable',
+  'inode-unreadable',
+]);
+
+async function listing(image: Image): Promise<Map<string, WalkedEntry>> {
   const entries = new Map<string, WalkedEntry>();
-  for await (const entry of filesystem.list()) entries.set(`/${entry.path}`, entry);
+  for await (const entry of (await image.filesystem()).list()) {
+    const key = keyOf(entry);
+    if (entries.has(key)) throw sameNameTwice(image, key);
+    entries.set(key, entry);
+  }
+  const fault = image.findings.find(({ code }) => INCOMPLETE.has(code));
+  if (fault !== undefined) throw findingError(fault, image.name);
   return entries;
+}
+
+/** The path; with the bytes of its name, where these are no UTF-8 and another name could look the same. */
+function keyOf({ path, entry }: WalkedEntry): string {
+  return path.includes('\ufffd') ? `/${path} (${Buffer.from(entry.nameBytes).toString('hex')})` : `/${path}`;
+}
+
+function sameNameTwice(image: Image, path: string): PatchVdiError {
+  return new PatchVdiError('image', 'two files have one name', {
+    context: {
+      operation: 'compare the files',
+      path: image.name,
+      found: `${printable(path)} twice`,
+      expected: 'one file of a name',
+    },
+  });
+}
+
+/** What files may hold in all: each of thousands could claim all of the disk, or holes of terabytes. */
+class ContentBudget {
+  readonly #limitBytes: number;
+  readonly #name: string;
+  readonly #met = new Set<number>();
+  #bytes = 0;
+
+  constructor(image: Image, { superblock }: ImageFilesystem) {
+    this.#name = image.name;
+    const diskBytes = image.virtualSize ?? Number.MAX_SAFE_INTEGER;
+    this.#limitBytes = MAX_SPARSE_BYTES + Math.min(superblock.blockCount * superblock.blockBytes, diskBytes);
+  }
+
+  /** A file with several names counts once. @throws PatchVdiError `image` beyond the limit */
+  add({ facts, size, path }: ImageFile): void {
+    if (this.#met.has(facts.inodeNumber)) return;
+    this.#met.add(facts.inodeNumber);
+    this.#bytes += size;
+    if (this.#bytes <= this.#limitBytes) return;
+    throw new PatchVdiError('image', 'the files are far larger than their file system', {
+      context: {
+        operation: 'compare the files',
+        path: this.#name,
+        found: `${this.#bytes} bytes in the files up to ${printable(path)}`,
+        expected: `at most ${this.#limitBytes} bytes`,
+      },
+    });
+  }
 }
 
 function compareEntries(path: string, a: WalkedEntry, b: WalkedEntry, into: Differences): void {
@@ -127,12 +196,14 @@ function compareEntries(path: string, a: WalkedEntry, b: WalkedEntry, into: Diff
 
 /** Compares everything by name; of `/patch` it tells whether the bytes are the same. */
 async function compareTrees(
-  a: ImageFilesystem,
-  b: ImageFilesystem,
+  images: readonly [Image, Image],
   into: Differences,
   signal: AbortSignal | undefined,
 ): Promise<boolean | undefined> {
-  const [left, right] = [await listing(a), await listing(b)];
+  const [left, right] = [await listing(images[0]), await listing(images[1])];
+  const [a, b] = [await images[0].filesystem(), await images[1].filesystem()];
+  const [ofA, ofB] = [new ContentBudget(images[0], a), new ContentBudget(images[1], b)];
+  const inodes = new Set<string>();
   let samePayload: boolean | undefined;
   for (const path of [...new Set([...left.keys(), ...right.keys()])].toSorted()) {
     signal?.throwIfAborted();
@@ -148,7 +219,14 @@ async function compareTrees(
     }
     compareEntries(path, one, other, into);
     if (one.facts.type !== 'regular' || other.facts.type !== 'regular') continue;
-    const same = await compareFiles(path, await a.file(path), await b.file(path), into);
+    // Further names of a file that was compared tell nothing new.
+    const pair = `${one.facts.inodeNumber} ${other.facts.inodeNumber}`;
+    if (inodes.has(pair) && path !== '/patch') continue;
+    inodes.add(pair);
+    const [x, y] = [await a.listed(one), await b.listed(other)];
+    ofA.add(x);
+    ofB.add(y);
+    const same = await compareFiles(path, x, y, into);
     if (path === '/patch') samePayload = same;
   }
   return samePayload;
@@ -193,7 +271,7 @@ function compareContainers(a: Image, b: Image, into: Differences): void {
 export async function compareImages(a: Image, b: Image, options: CompareOptions = {}): Promise<Comparison> {
   const into = new Differences(options.contentOnly === true);
   const [left, right] = [await a.filesystem(), await b.filesystem()];
-  const samePayload = await compareTrees(left, right, into, options.signal);
+  const samePayload = await compareTrees([a, b], into, options.signal);
   compareSuperblocks(left, right, into);
   compareContainers(a, b, into);
   return { same: !into.anyCounts, samePayload, differences: into.list, omitted: into.omitted };

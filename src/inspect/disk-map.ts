@@ -30,6 +30,9 @@ export interface DiskMap {
   readonly allocatedBytes: number;
 }
 
+/** What a file has beyond so many extents shows as other use: a hostile map may name blocks for hours. */
+const MAX_EXTENTS = 1_000_000;
+
 /** Sums bytes by kind and cell. Memory is that of the cells, whatever the disk. */
 class CellSums {
   readonly #sums: Readonly<Record<MapKind | 'used' | 'allocated', Float64Array>>;
@@ -137,7 +140,12 @@ export async function mapDisk(
     if (run.used) addBlocks('used', run.firstBlock, run.blockCount);
   }
   if (file !== undefined && (file.facts.storage === 'extents' || file.facts.storage === 'block map')) {
-    for await (const { fsBlock, blockCount: count } of file.extents()) addBlocks('payload', fsBlock, count);
+    let extents = 0;
+    for await (const { fsBlock, blockCount: count } of file.extents()) {
+      addBlocks('payload', fsBlock, count);
+      extents += 1;
+      if (extents === MAX_EXTENTS) break;
+    }
   }
   for (const { offset, length } of image.vhd?.allocatedRuns() ?? [{ offset: 0, length: diskBytes }]) {
     sums.add('allocated', offset, length);

@@ -1,13 +1,17 @@
+import { PatchVdiError } from '../errors.js';
 import type { ExtFilesystem } from '../ext/filesystem.js';
 import { fileExtents, type Extent } from '../ext/file-extents.js';
 import { filePieces, type FilePiece } from '../ext/file-pieces.js';
 import type { InodeFacts } from '../ext/inode-facts.js';
-import type { RawInode } from '../ext/inode.js';
-import { MIB } from '../units.js';
+import { inodeOffset, type RawInode } from '../ext/inode.js';
+import { GIB, MIB } from '../units.js';
 import type { Image } from './image.js';
 
 /** One read is as large as this at most: four times as fast as 64 KiB ones from a file (measured for uploads). */
 const CHUNK_BYTES = MIB;
+
+/** A file larger than the disk is read as long as it is not larger than this. */
+const MAX_SPARSE_BYTES = GIB;
 
 const ZEROS = new Uint8Array(CHUNK_BYTES);
 
@@ -52,7 +56,8 @@ export class ImageFile {
    * The content from the first byte to the last, in buffers of up to 1 MiB that are the receiver's. Read while it is
    * taken, never ahead by more than one.
    *
-   * @throws PatchVdiError `image` when a part of it cannot be read
+   * @throws PatchVdiError `image` when a part of it cannot be read; and for a file that is larger than its file system
+   *   and 1 GiB, nearly all of which must be holes
    */
   async *stream(): AsyncGenerator<Uint8Array> {
     for await (const { bytes } of this.chunks()) yield new Uint8Array(bytes);
@@ -75,6 +80,7 @@ export class ImageFile {
    * @internal
    */
   async *chunks(): AsyncGenerator<FileChunk> {
+    this.#requirePlausible();
     const buffers = [new Uint8Array(CHUNK_BYTES), new Uint8Array(CHUNK_BYTES)];
     let turn = 0;
     let reading: Promise<FileChunk> | undefined;
@@ -95,6 +101,25 @@ export class ImageFile {
       // Whoever stops early must not leave a read behind that fills a buffer, or fails, when nobody looks.
       await reading?.catch(() => undefined);
     }
+  }
+
+  /** A few bytes of map can claim 2^32 blocks of zeros: copying or hashing those would take days. */
+  #requirePlausible(): void {
+    const { blockCount, blockBytes } = this.#ext.superblock;
+    const limit = Math.max(
+      MAX_SPARSE_BYTES,
+      Math.min(blockCount * blockBytes, this.#image.virtualSize ?? Infinity),
+    );
+    if (this.size <= limit) return;
+    throw new PatchVdiError('image', 'the file is far larger than its file system', {
+      context: {
+        operation: `read ${this.path}`,
+        path: this.#image.name,
+        offset: this.#image.offsetBytes + inodeOffset(this.#ext, this.facts.inodeNumber),
+        found: `a file of ${this.size} bytes, most of them in holes`,
+        expected: `at most ${limit} bytes`,
+      },
+    });
   }
 
   async #readChunk(place: FilePiece, buffer: Uint8Array): Promise<FileChunk> {

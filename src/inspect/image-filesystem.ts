@@ -51,6 +51,12 @@ export class ImageFilesystem {
     return new ImageFile(this.#image, this.ext, absolute, raw, facts);
   }
 
+  /** A regular file of a listing, whatever its name is made of. @internal */
+  async listed({ path, facts }: WalkedEntry): Promise<ImageFile> {
+    const raw = await readInode(this.ext, facts.inodeNumber);
+    return new ImageFile(this.#image, this.ext, `/${path}`, raw, facts);
+  }
+
   /** Everything below the root folder, folder by folder; at most 100,000 entries, 64 folders deep. */
   list(): AsyncGenerator<WalkedEntry> {
     return walk(this.ext, { maxEntries: MAX_LISTED, maxDepth: MAX_DEPTH });

@@ -4,6 +4,7 @@ import { openReader, type ReaderPlace } from '../io/open-reader.js';
 import { looksLikeVhd, openVhd, type VhdDisk } from '../vhd/open-vhd.js';
 import { FindingList } from './finding-list.js';
 import { Image, requireRange } from './image.js';
+import { openParent } from './open-parent.js';
 
 export interface OpenImageOptions {
   /** Where the file system starts in the disk, bytes: for a disk with a partition table. Default 0. */
@@ -50,7 +51,7 @@ export async function openImage(place: ReaderPlace, options: OpenImageOptions = 
   const seconds = options.idleTimeoutSeconds ?? (remote ? HTTP_IDLE_SECONDS : 0);
   const request = {
     ...(signal === undefined ? {} : { abortSignal: signal }),
-    ...(seconds === 0 ? {} : { idleMilliseconds: seconds * 1000 }),
+    idleMilliseconds: seconds * 1000,
   };
   const reader = await openReader(place, request);
   let vhd: VhdDisk | undefined;
@@ -62,7 +63,7 @@ export async function openImage(place: ReaderPlace, options: OpenImageOptions = 
         report: (finding) => findings.add(finding),
         nowSeconds: Math.floor(Date.now() / 1000),
         // Parents are files: a server's image must not make us fetch or open anything.
-        ...(remote || typeof place !== 'string' ? {} : { openParent: (path) => openReader(path, request) }),
+        ...(remote || typeof place !== 'string' ? {} : { openParent: (path) => openParent(path, request) }),
       });
     }
     const opened = vhd;

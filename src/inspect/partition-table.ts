@@ -6,7 +6,7 @@ import { SECTOR_BYTES, checkedBytes, describeBytes } from '../units.js';
  * section 5.2.1 "Legacy Master Boot Record", and 5.3 "GUID Partition Table" there.
  */
 
-const mbrPartition = defineStruct('MBR partition record', 'little', 16, {
+export const mbrPartition = defineStruct('MBR partition record', 'little', 16, {
   boot_indicator: [0, 'u8'],
   starting_chs: [1, { bytes: 3 }],
   os_type: [4, 'u8'],
@@ -15,7 +15,7 @@ const mbrPartition = defineStruct('MBR partition record', 'little', 16, {
   size_in_lba: [12, 'u32'],
 });
 
-const masterBootRecord = defineStruct('Legacy Master Boot Record', 'little', 512, {
+export const masterBootRecord = defineStruct('Legacy Master Boot Record', 'little', 512, {
   boot_code: [0, { bytes: 440 }],
   unique_mbr_signature: [440, 'u32'],
   unknown: [444, 'u16'],
@@ -23,7 +23,7 @@ const masterBootRecord = defineStruct('Legacy Master Boot Record', 'little', 512
   signature: [510, 'u16'],
 });
 
-const gptHeader = defineStruct('GPT header', 'little', 92, {
+export const gptHeader = defineStruct('GPT header', 'little', 92, {
   signature: [0, { bytes: 8 }],
   revision: [8, 'u32'],
   header_size: [12, 'u32'],
@@ -40,7 +40,7 @@ const gptHeader = defineStruct('GPT header', 'little', 92, {
   partition_entry_array_crc32: [88, 'u32'],
 });
 
-const gptEntry = defineStruct('GPT partition entry', 'little', 128, {
+export const gptEntry = defineStruct('GPT partition entry', 'little', 128, {
   partition_type_guid: [0, { bytes: 16 }],
   unique_partition_guid: [16, { bytes: 16 }],
   starting_lba: [32, 'u64'],
@@ -49,9 +49,9 @@ const gptEntry = defineStruct('GPT partition entry', 'little', 128, {
   partition_name: [56, { bytes: 72 }],
 });
 
-const MBR_SIGNATURE = 0xaa55;
-const OS_TYPE_GPT_PROTECTIVE = 0xee;
-const GPT_SIGNATURE = 'EFI PART';
+export const MBR_SIGNATURE = 0xaa55;
+export const OS_TYPE_GPT_PROTECTIVE = 0xee;
+export const GPT_SIGNATURE = 'EFI PART';
 /** Every tool makes 128; what lies behind these is nobody's patch. */
 const MAX_GPT_ENTRIES = 128;
 

@@ -7,7 +7,7 @@ import type { ImageFilesystem } from './image-filesystem.js';
 import type { Image } from './image.js';
 
 /** A file in more pieces than this is not checked against the bitmaps, and a finding says so. */
-const MAX_EXTENTS = 500_000;
+const MAX_EXTENTS = 250_000;
 
 interface Run {
   readonly firstBlock: number;

@@ -1,7 +1,7 @@
 import type { ByteReader } from '../bytes.js';
 import { isPatchVdiError } from '../errors.js';
 import { looksLikeVhd } from './find-footer.js';
-import { VHD_EPOCH_SECONDS, dynamicDiskHeader, hardDiskFooter } from './layout.js';
+import { VHD_EPOCH_SECONDS, dynamicDiskHeader } from './layout.js';
 import { describePaths, parentPaths } from './parent-locators.js';
 import { readLayer, type VhdLayer } from './read-layer.js';
 import type { OpenVhdOptions } from './vhd-disk.js';
@@ -120,8 +120,8 @@ async function findParent(
   generation: number,
   options: Opening,
 ): Promise<Ancestor | undefined> {
-  const header = child.blocks?.header;
-  if (header === undefined) return undefined;
+  if (child.blocks === undefined) return undefined;
+  const { header } = child.blocks;
   const wanted = header.parentUniqueId;
   const paths = parentPaths(child.reader.name, header.parentLocators, header.parentUnicodeName);
   let refusal: Refusal = { code: 'vhd-parent-missing', found: 'no path that leads to it' };
@@ -140,15 +140,10 @@ async function findParent(
     ...refusal,
     severity: 'error',
     structure: 'parent',
-    offset: child.blocks === undefined ? undefined : parentIdOffset(child),
+    offset: child.blocks.headerOffset + dynamicDiskHeader.rows.parent_unique_id[0],
     expected: `${isNull(wanted) ? 'a raw disk' : `unique_id ${describeId(wanted)}`} at ${describePaths(paths)}`,
   });
   return undefined;
-}
-
-/** Where `parent_unique_id` stands in the child. */
-function parentIdOffset({ footer }: VhdLayer): number {
-  return (footer.dataOffset ?? hardDiskFooter.sizeBytes) + dynamicDiskHeader.rows.parent_unique_id[0];
 }
 
 /**
@@ -156,8 +151,8 @@ function parentIdOffset({ footer }: VhdLayer): number {
  * footer says; all that can be seen is that a parent was made after its child was tied to it.
  */
 function checkParentTime(child: VhdLayer, parent: VhdLayer, report: Report): void {
-  const header = child.blocks?.header;
-  if (header === undefined) return;
+  if (child.blocks === undefined) return;
+  const { header, headerOffset } = child.blocks;
   const { parentCreatedSeconds } = header;
   const { createdSeconds } = parent.footer;
   const isUnset = parentCreatedSeconds === VHD_EPOCH_SECONDS;
@@ -166,8 +161,7 @@ function checkParentTime(child: VhdLayer, parent: VhdLayer, report: Report): voi
     code: 'vhd-parent-time',
     severity: 'warning',
     structure: 'dynamic disk header',
-    offset:
-      (child.footer.dataOffset ?? hardDiskFooter.sizeBytes) + dynamicDiskHeader.rows.parent_time_stamp[0],
+    offset: headerOffset + dynamicDiskHeader.rows.parent_time_stamp[0],
     found: `parent_time_stamp ${parentCreatedSeconds - VHD_EPOCH_SECONDS}`,
     expected: `${createdSeconds - VHD_EPOCH_SECONDS} or later, when the parent was created`,
   });

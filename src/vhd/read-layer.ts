@@ -26,7 +26,14 @@ export interface VhdLayer {
   readonly sizeBytes: number;
   readonly footer: VhdFooterFacts;
   /** Undefined for a fixed disk. */
-  readonly blocks: { readonly header: VhdHeaderFacts; readonly table: BlockTable } | undefined;
+  readonly blocks:
+    | {
+        readonly header: VhdHeaderFacts;
+        /** Where the header was found in the file, which need not be where the footer has it. */
+        readonly headerOffset: number;
+        readonly table: BlockTable;
+      }
+    | undefined;
   /** Bytes of the file that belong to a fixed disk: those before the footer. */
   readonly dataBytes: number;
 }
@@ -167,6 +174,7 @@ async function readBlocks(
   if (!isShort) checkUnaccounted(footer, structures, shape, report);
   return {
     table,
+    headerOffset: header.offset,
     header: {
       headerVersion: header.raw.header_version,
       blockBytes: header.raw.block_size,

@@ -1,7 +1,18 @@
 import { describe, expect, test } from 'vitest';
 import { MIB } from '../../src/units.js';
 import type { ParentLocator } from '../../src/vhd/open-vhd.js';
-import { contentOf, makeDynamic, makeFixed, patternOf, type Fields, type HandMade } from './hand-made.js';
+import {
+  FOOTER_BYTES,
+  contentOf,
+  makeDynamic,
+  makeFixed,
+  patternOf,
+  seal,
+  setField,
+  type Fields,
+  type HandMade,
+} from './hand-made.js';
+import { FOOTER_FIELDS } from './specification.js';
 import { folderOf, memoryReader, openCollecting, readDisk } from './readers.js';
 
 const HEADER_END = 1536;
@@ -295,6 +306,20 @@ describe('a parent that is not there', () => {
       { offset: 4 * MIB, length: 4 * MIB },
     ]);
     await disk.close();
+  });
+
+  test('is told at the header that was found, wherever the footer has it', async () => {
+    const lost = Buffer.from(bytes);
+    for (const at of [0, lost.length - FOOTER_BYTES]) {
+      const footer = lost.subarray(at, at + FOOTER_BYTES);
+      setField(FOOTER_FIELDS, footer, 'Data Offset', 2n ** 53n);
+      seal(FOOTER_FIELDS, footer);
+    }
+    const { findings } = await openCollecting(memoryReader(lost));
+    expect(findings).toMatchObject([
+      { code: 'vhd-data-offset' },
+      { code: 'vhd-parent-missing', offset: 512 + 40 },
+    ]);
   });
 
   test.each<[string, Buffer, string, string]>([
