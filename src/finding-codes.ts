@@ -14,7 +14,8 @@ export const FINDING_CODES = {
   'patch-has-holes': 'a part of it was never written and reads as zeros',
   'scratch-small': 'less is free beside it than it is large itself',
   'payload-marked-free': 'blocks of it are free, says the block bitmap: the next write may destroy it',
-  'payload-overlaps-metadata': 'a block of it holds metadata as well, or belongs to the journal: a mount changes it',
+  'payload-overlaps-metadata':
+    'a block of it holds metadata as well, or belongs to the journal: a mount changes it',
   'payload-overlaps-itself': 'a block is two pieces of it',
   'payload-not-checked': 'whether its blocks are its own was not looked at: too many pieces, or a stream',
 

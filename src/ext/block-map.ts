@@ -143,7 +143,9 @@ class IndirectWalk {
 export async function* blockMapExtents(walk: MapWalk, raw: RawInode): AsyncGenerator<Extent> {
   const { superblock } = walk.filesystem;
   const isFolder = fileTypeOf(raw) === 'directory';
-  const limit = isFolder ? MAX_FILE_BLOCKS : Math.ceil(fileSizeBytes(superblock, raw) / superblock.blockBytes);
+  const limit = isFolder
+    ? MAX_FILE_BLOCKS
+    : Math.ceil(fileSizeBytes(superblock, raw) / superblock.blockBytes);
   const pointers = viewOf(raw.i_block);
   yield* pointerRuns(walk, pointers, walk.rootOffset, Math.min(DIRECT_BLOCK_COUNT, limit), 0);
   const trees = new IndirectWalk(walk);

@@ -68,7 +68,12 @@ function reportBehindEnd(folder: Folder, { fileBlock, blockCount }: Extent): voi
   const { filesystem, inodeNumber, sizeBytes } = folder;
   const offset = inodeOffset(filesystem, inodeNumber);
   const end = (fileBlock + blockCount) * filesystem.superblock.blockBytes;
-  folder.tell({ code: 'directory-size', offset, found: `${sizeBytes} bytes`, expected: `${end}, all its blocks` });
+  folder.tell({
+    code: 'directory-size',
+    offset,
+    found: `${sizeBytes} bytes`,
+    expected: `${end}, all its blocks`,
+  });
 }
 
 async function* blockEntries(folder: Folder): AsyncGenerator<DirectoryEntry> {

@@ -47,7 +47,10 @@ async function refuseLink(filesystem: ExtFilesystem, inodeNumber: number, raw: R
 
 /** About what a kernel makes of a name with `casefold`: canonically decomposed, in lower case, nothing invisible. */
 function foldedName(name: string): string {
-  return name.normalize('NFD').replaceAll(/\p{Default_Ignorable_Code_Point}/gu, '').toLowerCase();
+  return name
+    .normalize('NFD')
+    .replaceAll(/\p{Default_Ignorable_Code_Point}/gu, '')
+    .toLowerCase();
 }
 
 /**

@@ -41,6 +41,16 @@ export class ImageFilesystem {
         hint: '--list shows what is there',
       });
     }
+    return await this.fileOf(absolute, inodeNumber);
+  }
+
+  /**
+   * A regular file by its inode.
+   *
+   * @internal
+   * @param absolute what it is called
+   */
+  async fileOf(absolute: string, inodeNumber: number): Promise<ImageFile> {
     const raw = await readInode(this.ext, inodeNumber);
     const facts = describeInode(this.ext, inodeNumber, raw);
     if (facts.type !== 'regular') {
