@@ -93,6 +93,7 @@ export const FINDING_CODES = {
   'vhd-saved-state': 'the disk belongs to a saved virtual machine',
   'vhd-reserved': 'reserved bytes that are not zero',
   'vhd-original-size': 'an original size that no disk has',
+  'vhd-and-raw': 'the file is a VHD, and taken for raw it is another disk',
 
   // VHD: sizes
   'vhd-size-zero': 'a disk of no bytes',
@@ -116,6 +117,9 @@ export const FINDING_CODES = {
   'vhd-block-outside': 'a block lies behind the end of the file',
   'vhd-block-in-structure': 'a block lies on a footer, the header or the table',
   'vhd-blocks-overlap': 'two blocks lie on each other',
+  'vhd-bitmap-hides-data':
+    'data under bits of 0: libvhd and XAPI read zeros there, qemu-img and vhd-lib the data',
+  'vhd-batmap-disagrees': 'the batmap calls a block full, its bitmap does not: blktap goes by the batmap',
   'vhd-unaccounted-bytes': 'bytes in the file that belong to nothing',
 
   // VHD: parents
