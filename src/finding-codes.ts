@@ -14,9 +14,10 @@ export const FINDING_CODES = {
   'patch-has-holes': 'a part of it was never written and reads as zeros',
   'scratch-small': 'less is free beside it than it is large itself',
   'payload-marked-free': 'blocks of it are free, says the block bitmap: the next write may destroy it',
-  'payload-overlaps-metadata': 'a block of it holds metadata as well',
+  'payload-overlaps-metadata':
+    'a block of it holds metadata as well, or belongs to the journal: a mount changes it',
   'payload-overlaps-itself': 'a block is two pieces of it',
-  'payload-not-checked': 'it has too many pieces to look for blocks that are not its own',
+  'payload-not-checked': 'whether its blocks are its own was not looked at: too many pieces, or a stream',
 
   // Superblock
   'superblock-checksum': 'the superblock is not what its checksum was made of',
@@ -69,9 +70,10 @@ export const FINDING_CODES = {
   'directory-entry': 'an entry does not fit its block',
   'directory-entry-inode': 'an entry names an inode that cannot be',
   'directory-entry-name': 'a name that no file can have',
+  'directory-entry-twice': 'a name stands twice: a kernel may take the other file',
   'directory-entry-type': 'an entry tells another type than the inode has',
   'directory-hole': 'a folder with a hole',
-  'directory-size': 'the size of a folder is not whole blocks',
+  'directory-size': 'the size of a folder is not whole blocks, or not all of its blocks',
   'directory-cycle': 'a folder is met twice',
   'directory-blocks': 'folders share blocks',
   'directory-encrypted': 'names that cannot be read without a key',
@@ -92,6 +94,7 @@ export const FINDING_CODES = {
   'vhd-saved-state': 'the disk belongs to a saved virtual machine',
   'vhd-reserved': 'reserved bytes that are not zero',
   'vhd-original-size': 'an original size that no disk has',
+  'vhd-and-raw': 'the file is a VHD, and taken for raw it is another disk',
 
   // VHD: sizes
   'vhd-size-zero': 'a disk of no bytes',
@@ -115,6 +118,9 @@ export const FINDING_CODES = {
   'vhd-block-outside': 'a block lies behind the end of the file',
   'vhd-block-in-structure': 'a block lies on a footer, the header or the table',
   'vhd-blocks-overlap': 'two blocks lie on each other',
+  'vhd-bitmap-hides-data':
+    'data under bits of 0: libvhd and XAPI read zeros there, qemu-img and vhd-lib the data',
+  'vhd-batmap-disagrees': 'the batmap calls a block full, its bitmap does not: blktap goes by the batmap',
   'vhd-unaccounted-bytes': 'bytes in the file that belong to nothing',
 
   // VHD: parents

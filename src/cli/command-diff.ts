@@ -1,5 +1,9 @@
 import { Command } from 'commander';
-import { compareImages, type Comparison, type Difference } from '../inspect/compare.js';
+import { compareImages, type Comparison } from '../inspect/compare.js';
+import type { Difference } from '../inspect/differences.js';
+import { PatchVdiError } from '../errors.js';
+import { findingError } from '../findings.js';
+import { findingLines } from './inspect-page.js';
 import { addOpenOptions, withImage, type RawOpenOptions } from './opened-image.js';
 import type { CommandContext } from './program.js';
 import { columnsOf, fieldLines } from './text.js';
@@ -16,7 +20,7 @@ Examples:
   patch-vdi diff a.vhd b.vhd --content
 
 Exit codes, as diff(1) has them: 0 nothing that counts differs, 1 something does,
-2 usage, 6 an image cannot be read.`;
+2 usage, 6 an image cannot be read, or not all of it.`;
 
 const HEADINGS: Readonly<Record<Difference['class'], string>> = {
   content: 'content',
@@ -25,13 +29,18 @@ const HEADINGS: Readonly<Record<Difference['class'], string>> = {
   container: 'container around the disk (never counts)',
 };
 
+function verdictOf({ same, complete }: Comparison): string {
+  if (same) return 'the same';
+  return complete ? 'DIFFERENT' : 'NOT ALL COULD BE COMPARED';
+}
+
 function page(
   comparison: Comparison,
   names: readonly [string, string],
   contentOnly: boolean,
   columns: number,
 ): string[] {
-  const { same, samePayload, differences, omitted } = comparison;
+  const { samePayload, differences, omitted, damage } = comparison;
   const payload =
     samePayload === undefined ? 'no /patch in both' : samePayload ? 'the same bytes' : 'DIFFERENT';
   const ignored = contentOnly ? ' (content only)' : '';
@@ -41,7 +50,7 @@ function page(
         ['a', names[0]],
         ['b', names[1]],
         ['payload', payload],
-        ['verdict', `${same ? 'the same' : 'DIFFERENT'}${ignored}`],
+        ['verdict', `${verdictOf(comparison)}${ignored}`],
       ],
       columns,
     ),
@@ -53,12 +62,26 @@ function page(
     const rows = found.map(({ what, a, b }) => [what, `a: ${a}\nb: ${b}`] as const);
     lines.push('', `  ${HEADINGS[kind]}${counts}`, ...fieldLines(rows, columns));
   }
+  for (const name of ['a', 'b'] as const) {
+    const found = damage[name];
+    if (found.length > 0)
+      lines.push('', `  damage of ${name}`, ...found.flatMap((one) => findingLines(one, columns)));
+  }
   if (omitted > 0) lines.push('', `  and ${omitted} more`);
   return lines;
 }
 
+/** There is only one standard input. */
+function refuseTwice(a: string, b: string): void {
+  if (a !== '-' || b !== '-') return;
+  throw new PatchVdiError('usage', 'standard input is only one image', {
+    context: { found: '- twice', expected: '- once, and the name of the other image' },
+  });
+}
+
 async function diff(a: string, b: string, raw: RawDiffOptions, context: CommandContext): Promise<void> {
   context.useJson(raw.json === true ? 'stdout' : undefined);
+  refuseTwice(a, b);
   const contentOnly = raw.content === true;
   await withImage(a, raw, context, (one) =>
     withImage(b, raw, context, async (other) => {
@@ -70,7 +93,9 @@ async function diff(a: string, b: string, raw: RawDiffOptions, context: CommandC
           `${page(comparison, [one.name, other.name], contentOnly, columns).join('\n')}\n`,
         );
       }
-      if (!comparison.same) context.exitDifferent();
+      if (comparison.complete && !comparison.same) context.exitDifferent();
+      const [first] = [...comparison.damage.a, ...comparison.damage.b];
+      if (first !== undefined) context.exitWith(findingError(first));
     }),
   );
 }

@@ -6,9 +6,9 @@ import { drawSvg } from '../inspect/draw-svg.js';
 import { drawText, shortBytes } from '../inspect/draw-text.js';
 import type { Image } from '../inspect/image.js';
 import { inspectImage, type InspectReport } from '../inspect/report.js';
-import { FileSink } from '../io/file-sink.js';
+import { FileSink, requireFreeName } from '../io/file-sink.js';
 import { painter } from './colours.js';
-import { inspectPage } from './inspect-page.js';
+import { findingLines, inspectPage } from './inspect-page.js';
 import { listLine, listedEntry } from './list-line.js';
 import { addOpenOptions, withImage, type RawOpenOptions } from './opened-image.js';
 import type { CommandContext } from './program.js';
@@ -79,9 +79,14 @@ async function writeSvg(image: Image, report: InspectReport, path: string, force
   }
 }
 
+/** The list alone goes to standard output; what is missing from it, and why, to standard error. */
 async function printList(image: Image): Promise<void> {
   const filesystem = await image.filesystem();
   for await (const entry of filesystem.list()) process.stdout.write(`${listLine(entry)}\n`);
+  const columns = columnsOf(process.stderr);
+  for (const finding of image.findings) {
+    process.stderr.write(`${findingLines(finding, columns).join('\n')}\n`);
+  }
 }
 
 async function listed(image: Image): Promise<object[]> {
@@ -90,13 +95,30 @@ async function listed(image: Image): Promise<object[]> {
   return files;
 }
 
+function exitWithDamage(image: Image, context: CommandContext): void {
+  const error = damage(image.findings);
+  if (error !== undefined) context.exitWith(error);
+}
+
+/** The list is a page of its own. */
+function refuseBoth(raw: RawInspectOptions): void {
+  const other = raw.map === true ? '--map' : raw.svg === undefined ? undefined : '--svg';
+  if (raw.list !== true || raw.json === true || other === undefined) return;
+  throw new PatchVdiError('usage', '--list prints the list and nothing else', {
+    context: { found: `--list and ${other}`, expected: 'one of them, or --json' },
+  });
+}
+
 async function inspect(name: string, raw: RawInspectOptions, context: CommandContext): Promise<void> {
   context.useJson(raw.json === true ? 'stdout' : undefined);
   const { signal } = context.interrupts;
+  refuseBoth(raw);
+  if (raw.svg !== undefined) requireFreeName(raw.svg, raw.force ?? false);
   await withImage(name, raw, context, async (image) => {
     if (raw.map === true || raw.svg !== undefined) refuseStream(image, raw.map === true ? '--map' : '--svg');
     if (raw.list === true && raw.json !== true) {
       await printList(image);
+      exitWithDamage(image, context);
       return;
     }
     const report = await inspectImage(image, {
@@ -108,7 +130,9 @@ async function inspect(name: string, raw: RawInspectOptions, context: CommandCon
     const map = raw.map === true && report.filesystem !== undefined ? await mapOf(image, report) : undefined;
     if (raw.json === true) {
       const files = raw.list === true ? await listed(image) : undefined;
-      context.printJson({ ok: true, ...report, map, files });
+      // Listing and drawing read more, and find more.
+      const healthy = damage(image.findings) === undefined;
+      context.printJson({ ok: true, ...report, healthy, map, files });
     } else {
       const lines = inspectPage(report, columns);
       if (map !== undefined) lines.push('', ...drawText(map, columns, painter(process.stdout)));
@@ -117,8 +141,7 @@ async function inspect(name: string, raw: RawInspectOptions, context: CommandCon
     if (raw.svg !== undefined && report.filesystem !== undefined) {
       await writeSvg(image, report, raw.svg, raw.force ?? false);
     }
-    const error = damage(report.findings);
-    if (error !== undefined) context.exitWith(error);
+    exitWithDamage(image, context);
   });
 }
 

@@ -2,6 +2,8 @@ import { viewOf } from '../struct.js';
 import type { Extent } from './file-extents.js';
 import type { MapWalk } from './extent-tree.js';
 import { corrupt } from './filesystem.js';
+import { MAX_FILE_BLOCKS } from './file-layout.js';
+import { fileTypeOf } from './inode-facts.js';
 import { fileSizeBytes, type RawInode } from './inode.js';
 import { BLOCK_NUMBER_BYTES, DIRECT_BLOCK_COUNT, INDIRECT_LEVELS } from './layout.js';
 
@@ -131,7 +133,7 @@ class IndirectWalk {
 /**
  * The runs of blocks of a file without extents, in file order: 12 direct blocks, and trees of one, two and three levels
  * (ext4 documentation, "Direct/Indirect Block Addressing"). A block number of 0 is a hole, at any level. What lies
- * behind `i_size` is not looked at.
+ * behind `i_size` is not looked at, except of a folder: an index may lead there.
  *
  * In memory is one block of each level. It ends: no block names the same block twice or one that led to it, and no file
  * has more blocks than the file system. Reports `file-over-superblock`.
@@ -140,7 +142,10 @@ class IndirectWalk {
  */
 export async function* blockMapExtents(walk: MapWalk, raw: RawInode): AsyncGenerator<Extent> {
   const { superblock } = walk.filesystem;
-  const limit = Math.ceil(fileSizeBytes(superblock, raw) / superblock.blockBytes);
+  const isFolder = fileTypeOf(raw) === 'directory';
+  const limit = isFolder
+    ? MAX_FILE_BLOCKS
+    : Math.ceil(fileSizeBytes(superblock, raw) / superblock.blockBytes);
   const pointers = viewOf(raw.i_block);
   yield* pointerRuns(walk, pointers, walk.rootOffset, Math.min(DIRECT_BLOCK_COUNT, limit), 0);
   const trees = new IndirectWalk(walk);

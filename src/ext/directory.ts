@@ -1,7 +1,7 @@
 import { MIB } from '../units.js';
 import { areaEntries, type DirectoryEntry, type EntryFault } from './directory-block.js';
 import { directoryChecksum } from './directory-checksum.js';
-import { fileExtents } from './file-extents.js';
+import { fileExtents, type Extent } from './file-extents.js';
 import { corrupt, type ExtFilesystem } from './filesystem.js';
 import { FindingCap } from './finding-cap.js';
 import { inodeChecksumSeed } from './inode-checksum.js';
@@ -65,6 +65,19 @@ function reportHole(folder: Folder, fileBlock: number, endBlock: number): void {
   folder.tell({ code: 'directory-hole', offset, found, expected: 'a folder without holes' });
 }
 
+/** Kernels before 5.19 go wherever the index of a folder leads, also behind its end. */
+function reportBehindEnd(folder: Folder, { fileBlock, blockCount }: Extent): void {
+  const { filesystem, inodeNumber, sizeBytes } = folder;
+  const offset = inodeOffset(filesystem, inodeNumber);
+  const end = (fileBlock + blockCount) * filesystem.superblock.blockBytes;
+  folder.tell({
+    code: 'directory-size',
+    offset,
+    found: `${sizeBytes} bytes`,
+    expected: `${end}, all its blocks`,
+  });
+}
+
 async function* blockEntries(folder: Folder, onBlock: () => void): AsyncGenerator<DirectoryEntry> {
   const { filesystem, inodeNumber, raw, sizeBytes } = folder;
   const { superblock, read } = filesystem;
@@ -77,6 +90,7 @@ async function* blockEntries(folder: Folder, onBlock: () => void): AsyncGenerato
   const endBlock = Math.ceil(sizeBytes / blockBytes);
   let next = 0;
   for await (const extent of fileExtents(filesystem, inodeNumber, raw)) {
+    if (extent.fileBlock + extent.blockCount > endBlock) reportBehindEnd(folder, extent);
     if (extent.unwritten || extent.fileBlock >= endBlock) continue;
     if (extent.fileBlock > next) reportHole(folder, next, extent.fileBlock);
     next = Math.min(extent.fileBlock + extent.blockCount, endBlock);

@@ -88,6 +88,7 @@ export const EXTENT_MAX_DEPTH = 5;
 export const INODE_FLAG_ENCRYPT = 0x800;
 export const INODE_FLAG_INDEX = 0x1000;
 export const INODE_FLAG_HUGE_FILE = 0x40000;
+export const INODE_FLAG_CASEFOLD = 0x40000000;
 
 /** `i_flags`, as e2fsprogs' lsattr calls them in its manual, with the kernel's names for the rest. */
 export const INODE_FLAGS: Readonly<Record<number, string>> = {

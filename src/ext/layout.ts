@@ -258,6 +258,8 @@ export const INCOMPAT_CSUM_SEED = 0x2000;
 /** `s_feature_ro_compat` */
 export const RO_COMPAT_BIGALLOC = 0x200;
 export const RO_COMPAT_ORPHAN_PRESENT = 0x10000;
+export const RO_COMPAT_QUOTA = 0x100;
+export const COMPAT_ORPHAN_FILE = 0x1000;
 export const RO_COMPAT_SPARSE_SUPER = 0x1;
 export const RO_COMPAT_LARGE_FILE = 0x2;
 export const RO_COMPAT_GDT_CSUM = 0x10;

@@ -5,7 +5,7 @@ import { readFile } from './file-pieces.js';
 import type { ExtFilesystem } from './filesystem.js';
 import { fileTypeOf } from './inode-facts.js';
 import { inodeOffset, readInode, reportDeleted, type RawInode } from './inode.js';
-import { INODE_FLAG_ENCRYPT } from './file-layout.js';
+import { INODE_FLAG_CASEFOLD, INODE_FLAG_ENCRYPT } from './file-layout.js';
 import { ROOT_INODE_NUMBER } from './layout.js';
 import { printableBytes } from './printable-bytes.js';
 
@@ -57,23 +57,60 @@ async function refuseLink(filesystem: ExtFilesystem, inodeNumber: number, raw: R
   });
 }
 
+/** About what a kernel makes of a name with `casefold`: canonically decomposed, in lower case, nothing invisible. */
+function foldedName(name: string): string {
+  return name
+    .normalize('NFD')
+    .replaceAll(/\p{Default_Ignorable_Code_Point}/gu, '')
+    .toLowerCase();
+}
+
+/**
+ * The whole folder is looked through. Of two entries of one name the first counts here; a kernel with an index takes the
+ * one whose hash leads to it, and with `casefold` any that is the same in lower case: it may run another file.
+ */
 async function findEntry(
   filesystem: ExtFilesystem,
   folder: number,
   raw: RawInode,
-  name: Uint8Array,
+  name: string,
 ): Promise<DirectoryEntry | undefined> {
+  const bytes = Buffer.from(name);
+  const folded = (raw.i_flags & INODE_FLAG_CASEFOLD) === 0 ? undefined : foldedName(name);
+  let found: DirectoryEntry | undefined;
+  let rival: DirectoryEntry | undefined;
   for await (const entry of directoryEntries(filesystem, folder, raw)) {
-    if (Buffer.from(entry.nameBytes).equals(name)) return entry;
+    const isSame = bytes.equals(entry.nameBytes);
+    if (isSame && found === undefined) found = entry;
+    else if (isSame || (folded !== undefined && foldedName(entry.name) === folded)) rival ??= entry;
   }
-  return undefined;
+  if (found !== undefined && rival !== undefined) reportRival(filesystem, folder, found, rival);
+  return found;
+}
+
+function reportRival(
+  filesystem: ExtFilesystem,
+  folder: number,
+  entry: DirectoryEntry,
+  rival: DirectoryEntry,
+): void {
+  const name = printableBytes(entry.nameBytes);
+  filesystem.report({
+    code: 'directory-entry-twice',
+    severity: 'error',
+    structure: `directory ${folder}`,
+    space: 'disk',
+    offset: inodeOffset(filesystem, folder),
+    found: `${name} as inode ${entry.inodeNumber}, ${printableBytes(rival.nameBytes)} as inode ${rival.inodeNumber}`,
+    expected: 'each name once: a kernel may take the other one',
+  });
 }
 
 /**
  * The inode of a path from the root, by the exact bytes of its names (also in folders with `casefold`). An empty path, or
  * `/`, is the root.
  *
- * Reports `deleted-inode` (a warning), and what `directoryEntries` and `readInode` report.
+ * Reports `directory-entry-twice`, `deleted-inode` (a warning), and what `directoryEntries` and `readInode` report.
  *
  * @param path in UTF-8, with `/` between the names, with or without one in front
  * @param options `mayEndInLink`: a symbolic link at the end is what was looked for; it is not followed either
@@ -91,7 +128,7 @@ export async function lookUp(
   let raw = await readInode(filesystem, inodeNumber);
   for (const [index, part] of parts.entries()) {
     if (fileTypeOf(raw) !== 'directory') return undefined;
-    const entry = await findEntry(filesystem, inodeNumber, raw, Buffer.from(part));
+    const entry = await findEntry(filesystem, inodeNumber, raw, part);
     if (entry === undefined) return undefined;
     ({ inodeNumber } = entry);
     raw = await readInode(filesystem, inodeNumber);

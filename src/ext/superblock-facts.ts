@@ -1,9 +1,11 @@
 import { hasFeature, type Features } from './features.js';
 import {
+  COMPAT_ORPHAN_FILE,
   INCOMPAT_MMP,
   INCOMPAT_RECOVER,
   RO_COMPAT_METADATA_CSUM,
   RO_COMPAT_ORPHAN_PRESENT,
+  RO_COMPAT_QUOTA,
 } from './layout.js';
 import {
   CHECKSUM_TYPE_CRC32C,
@@ -78,6 +80,10 @@ export interface SuperblockFacts {
   readonly journalUuid: Uint8Array | undefined;
   /** The number of the device that has the journal; 0: none. */
   readonly journalDevice: number;
+  /** Of users, groups and projects; 0: none. */
+  readonly quotaInodeNumbers: readonly [number, number, number];
+  /** 0: none. */
+  readonly orphanFileInodeNumber: number;
   /** Groups whose metadata is packed together; undefined without `flex_bg`, or for a nonsensical size. */
   readonly groupsPerFlexGroup: number | undefined;
   /** `half_md4`, or `unknown (7)`. */
@@ -190,6 +196,10 @@ export function decodeFacts(raw: RawSuperblock, features: Features): SuperblockF
       ? undefined
       : new Uint8Array(raw.s_journal_uuid),
     journalDevice: raw.s_journal_dev,
+    quotaInodeNumbers: hasFeature(features.roCompat, RO_COMPAT_QUOTA)
+      ? [raw.s_usr_quota_inum, raw.s_grp_quota_inum, raw.s_prj_quota_inum]
+      : [0, 0, 0],
+    orphanFileInodeNumber: hasFeature(features.compat, COMPAT_ORPHAN_FILE) ? raw.s_orphan_file_inum : 0,
     groupsPerFlexGroup: groupsPerFlexGroup(raw.s_log_groups_per_flex),
     hashVersion: nameOf(HASH_NAMES, raw.s_def_hash_version),
     checksumType: hasFeature(features.roCompat, RO_COMPAT_METADATA_CSUM) ? checksumType : undefined,

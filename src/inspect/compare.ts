@@ -1,26 +1,10 @@
-import { PatchVdiError } from '../errors.js';
-import { printable } from '../ext/corrupt.js';
-import type { WalkedEntry } from '../ext/paths.js';
-import { findingError } from '../findings.js';
-import { GIB } from '../units.js';
-import type { FileChunk, ImageFile } from './image-file.js';
+import type { FindingCode } from '../finding-codes.js';
+import type { Finding } from '../findings.js';
+import { compareTrees } from './compare-trees.js';
+import { Differences, type Difference } from './differences.js';
 import type { ImageFilesystem } from './image-filesystem.js';
 import type { Image } from './image.js';
-import { isoNanoseconds, isoSeconds, uuidText } from './uuid-text.js';
-import { octalMode } from './mode-text.js';
-
-/** One thing that two images do not have in common. */
-export interface Difference {
-  /**
-   * `content`: what a host would see in the mounted file system. `identity`: who made it and when: UUIDs, times,
-   * labels. `layout`: how it is laid out. `container`: what is around the disk, which no host sees.
-   */
-  readonly class: 'content' | 'layout' | 'identity' | 'container';
-  /** `/patch, byte 4096`, `UUID`. */
-  readonly what: string;
-  readonly a: string;
-  readonly b: string;
-}
+import { isoSeconds, uuidText } from './uuid-text.js';
 
 export interface CompareOptions {
   /** Only content counts: images of the same upload, built at different times, are the same then. */
@@ -29,207 +13,17 @@ export interface CompareOptions {
 }
 
 export interface Comparison {
-  /** Nothing that counts differs. */
+  /** All could be compared, and nothing that counts differs. */
   readonly same: boolean;
+  /** No damage in the way, and all files seen: else equal listings may be equally short. */
+  readonly complete: boolean;
   /** Of `/patch` alone: the same bytes. Undefined when one of the images has none. */
   readonly samePayload: boolean | undefined;
   readonly differences: readonly Difference[];
   /** Differences beyond those listed. */
   readonly omitted: number;
-}
-
-const MAX_DIFFERENCES = 200;
-/** Holes may make files larger than their file system, by as much. */
-const MAX_SPARSE_BYTES = GIB;
-
-/** Collects differences up to a bound, and knows whether one of them counts. */
-class Differences {
-  readonly list: Difference[] = [];
-  omitted = 0;
-  anyCounts = false;
-  readonly #contentOnly: boolean;
-
-  constructor(contentOnly: boolean) {
-    this.#contentOnly = contentOnly;
-  }
-
-  add(difference: Difference): void {
-    const kind = difference.class;
-    if (kind === 'content' || (kind !== 'container' && !this.#contentOnly)) this.anyCounts = true;
-    if (this.list.length < MAX_DIFFERENCES) this.list.push(difference);
-    else this.omitted += 1;
-  }
-
-  /** Adds one if the two values are not the same. */
-  check(kind: Difference['class'], what: string, a: unknown, b: unknown): void {
-    const [one, other] = [textOf(a), textOf(b)];
-    if (one !== other) this.add({ class: kind, what, a: one, b: other });
-  }
-}
-
-function textOf(value: unknown): string {
-  if (value === undefined || value === '') return 'none';
-  return typeof value === 'string' ? value : String(value as number | boolean);
-}
-
-/** The first place at which two contents differ, or undefined. Lengths are compared by the caller. */
-export async function firstDifference(
-  a: AsyncIterable<FileChunk>,
-  b: AsyncIterable<FileChunk>,
-): Promise<number | undefined> {
-  const [one, other] = [a[Symbol.asyncIterator](), b[Symbol.asyncIterator]()];
-  try {
-    let position = 0;
-    let left: Uint8Array = new Uint8Array(0);
-    let right: Uint8Array = new Uint8Array(0);
-    for (;;) {
-      if (left.length === 0) left = await nextBytes(one);
-      if (right.length === 0) right = await nextBytes(other);
-      const length = Math.min(left.length, right.length);
-      if (length === 0) return left.length === right.length ? undefined : position;
-      const [x, y] = [left.subarray(0, length), right.subarray(0, length)];
-      if (Buffer.compare(x, y) !== 0) return position + x.findIndex((byte, index) => byte !== y[index]);
-      position += length;
-      left = left.subarray(length);
-      right = right.subarray(length);
-    }
-  } finally {
-    await one.return?.();
-    await other.return?.();
-  }
-}
-
-async function nextBytes(chunks: AsyncIterator<FileChunk>): Promise<Uint8Array> {
-  for (;;) {
-    const { done, value } = await chunks.next();
-    if (done === true) return new Uint8Array(0);
-    if (value.bytes.length > 0) return value.bytes;
-  }
-}
-
-async function compareFiles(path: string, a: ImageFile, b: ImageFile, into: Differences): Promise<boolean> {
-  into.check('content', `${path}, size`, a.size, b.size);
-  const at = await firstDifference(a.chunks(), b.chunks());
-  if (at === undefined) return true;
-  if (at < Math.min(a.size, b.size)) {
-    into.add({ class: 'content', what: path, a: `differs from byte ${at} on`, b: 'other bytes' });
-  }
-  return false;
-}
-
-/** What a listing says when it does not have everything: of two such listings nothing can be told. */
-const INCOMPLETE = new Set([
-  'listing-cut',
-  'listing-depth',
-  'directory-blocks',
-  'directory-cycle',
-  'directory-encrypted',
-  'directory-unreadable',
-  'inode-unreadable',
-]);
-
-async function listing(image: Image): Promise<Map<string, WalkedEntry>> {
-  const entries = new Map<string, WalkedEntry>();
-  for await (const entry of (await image.filesystem()).list()) {
-    const key = keyOf(entry);
-    if (entries.has(key)) throw sameNameTwice(image, key);
-    entries.set(key, entry);
-  }
-  const fault = image.findings.find(({ code }) => INCOMPLETE.has(code));
-  if (fault !== undefined) throw findingError(fault, image.name);
-  return entries;
-}
-
-/** The path; with the bytes of its name, where these are no UTF-8 and another name could look the same. */
-function keyOf({ path, entry }: WalkedEntry): string {
-  return path.includes('\ufffd') ? `/${path} (${Buffer.from(entry.nameBytes).toString('hex')})` : `/${path}`;
-}
-
-function sameNameTwice(image: Image, path: string): PatchVdiError {
-  return new PatchVdiError('image', 'two files have one name', {
-    context: {
-      operation: 'compare the files',
-      path: image.name,
-      found: `${printable(path)} twice`,
-      expected: 'one file of a name',
-    },
-  });
-}
-
-/** What files may hold in all: each of thousands could claim all of the disk, or holes of terabytes. */
-class ContentBudget {
-  readonly #limitBytes: number;
-  readonly #name: string;
-  readonly #met = new Set<number>();
-  #bytes = 0;
-
-  constructor(image: Image, { superblock }: ImageFilesystem) {
-    this.#name = image.name;
-    const diskBytes = image.virtualSize ?? Number.MAX_SAFE_INTEGER;
-    this.#limitBytes = MAX_SPARSE_BYTES + Math.min(superblock.blockCount * superblock.blockBytes, diskBytes);
-  }
-
-  /** A file with several names counts once. @throws PatchVdiError `image` beyond the limit */
-  add({ facts, size, path }: ImageFile): void {
-    if (this.#met.has(facts.inodeNumber)) return;
-    this.#met.add(facts.inodeNumber);
-    this.#bytes += size;
-    if (this.#bytes <= this.#limitBytes) return;
-    throw new PatchVdiError('image', 'the files are far larger than their file system', {
-      context: {
-        operation: 'compare the files',
-        path: this.#name,
-        found: `${this.#bytes} bytes in the files up to ${printable(path)}`,
-        expected: `at most ${this.#limitBytes} bytes`,
-      },
-    });
-  }
-}
-
-function compareEntries(path: string, a: WalkedEntry, b: WalkedEntry, into: Differences): void {
-  const [x, y] = [a.facts, b.facts];
-  into.check('content', `${path}, type`, x.type, y.type);
-  into.check('content', `${path}, mode`, octalMode(x.mode), octalMode(y.mode));
-  into.check('content', `${path}, owner`, `${x.uid}:${x.gid}`, `${y.uid}:${y.gid}`);
-  into.check('identity', `${path}, mtime`, isoNanoseconds(x.mtime), isoNanoseconds(y.mtime));
-}
-
-/** Compares everything by name; of `/patch` it tells whether the bytes are the same. */
-async function compareTrees(
-  images: readonly [Image, Image],
-  into: Differences,
-  signal: AbortSignal | undefined,
-): Promise<boolean | undefined> {
-  const [left, right] = [await listing(images[0]), await listing(images[1])];
-  const [a, b] = [await images[0].filesystem(), await images[1].filesystem()];
-  const [ofA, ofB] = [new ContentBudget(images[0], a), new ContentBudget(images[1], b)];
-  const inodes = new Set<string>();
-  let samePayload: boolean | undefined;
-  for (const path of [...new Set([...left.keys(), ...right.keys()])].toSorted()) {
-    signal?.throwIfAborted();
-    const [one, other] = [left.get(path), right.get(path)];
-    if (one === undefined || other === undefined) {
-      into.add({
-        class: 'content',
-        what: path,
-        a: one === undefined ? 'missing' : one.facts.type,
-        b: other === undefined ? 'missing' : other.facts.type,
-      });
-      continue;
-    }
-    compareEntries(path, one, other, into);
-    if (one.facts.type !== 'regular' || other.facts.type !== 'regular') continue;
-    // Further names of a file that was compared tell nothing new.
-    const pair = `${one.facts.inodeNumber} ${other.facts.inodeNumber}`;
-    if (inodes.has(pair) && path !== '/patch') continue;
-    inodes.add(pair);
-    const [x, y] = [await a.listed(one), await b.listed(other)];
-    ofA.add(x);
-    ofB.add(y);
-    const same = await compareFiles(path, x, y, into);
-    if (path === '/patch') samePayload = same;
-  }
-  return samePayload;
+  /** Of each image, what may have hidden something. */
+  readonly damage: { readonly a: readonly Finding[]; readonly b: readonly Finding[] };
 }
 
 function compareSuperblocks(a: ImageFilesystem, b: ImageFilesystem, into: Differences): void {
@@ -255,12 +49,25 @@ function compareSuperblocks(a: ImageFilesystem, b: ImageFilesystem, into: Differ
 }
 
 function compareContainers(a: Image, b: Image, into: Differences): void {
-  into.check('layout', 'disk size', a.virtualSize, b.virtualSize);
+  // Of a stream nobody knows where it ends.
+  const [x, y] = [a.virtualSize, b.virtualSize];
+  if (x !== undefined && y !== undefined) into.check('layout', 'disk size', x, y);
   into.check('container', 'format', a.format, b.format);
   if (a.vhd === undefined || b.vhd === undefined) return;
   into.check('container', 'VHD unique id', uuidText(a.vhd.footer.uniqueId), uuidText(b.vhd.footer.uniqueId));
   const made = (image: typeof a.vhd): string | undefined => isoSeconds(image.footer.createdSeconds);
   into.check('container', 'VHD made', made(a.vhd), made(b.vhd));
+}
+
+/** Of what these tell nobody has seen all. */
+const NOT_ALL_SEEN: ReadonlySet<FindingCode> = new Set([
+  'listing-cut',
+  'listing-depth',
+  'directory-encrypted',
+]);
+
+function isInTheWay({ code, severity }: Finding): boolean {
+  return severity === 'error' || NOT_ALL_SEEN.has(code);
 }
 
 /**
@@ -274,5 +81,14 @@ export async function compareImages(a: Image, b: Image, options: CompareOptions 
   const samePayload = await compareTrees([a, b], into, options.signal);
   compareSuperblocks(left, right, into);
   compareContainers(a, b, into);
-  return { same: !into.anyCounts, samePayload, differences: into.list, omitted: into.omitted };
+  const damage = { a: a.findings.filter(isInTheWay), b: b.findings.filter(isInTheWay) };
+  const complete = damage.a.length + damage.b.length === 0;
+  return {
+    same: complete && !into.anyCounts,
+    complete,
+    samePayload,
+    differences: into.list,
+    omitted: into.omitted,
+    damage,
+  };
 }

@@ -41,6 +41,16 @@ export class ImageFilesystem {
         hint: '--list shows what is there',
       });
     }
+    return await this.fileOf(absolute, inodeNumber);
+  }
+
+  /**
+   * A regular file by its inode.
+   *
+   * @internal
+   * @param absolute what it is called
+   */
+  async fileOf(absolute: string, inodeNumber: number): Promise<ImageFile> {
     const raw = await readInode(this.ext, inodeNumber);
     const facts = describeInode(this.ext, inodeNumber, raw);
     if (facts.type !== 'regular') {
@@ -49,12 +59,6 @@ export class ImageFilesystem {
       });
     }
     return new ImageFile(this.#image, this.ext, absolute, raw, facts);
-  }
-
-  /** A regular file of a listing, whatever its name is made of. @internal */
-  async listed({ path, facts }: WalkedEntry): Promise<ImageFile> {
-    const raw = await readInode(this.ext, facts.inodeNumber);
-    return new ImageFile(this.#image, this.ext, `/${path}`, raw, facts);
   }
 
   /** Everything below the root folder, folder by folder; at most 100,000 entries, 64 folders deep. */

@@ -4,7 +4,8 @@ import { openReader, type ReaderPlace } from '../io/open-reader.js';
 import { looksLikeVhd, openVhd, type VhdDisk } from '../vhd/open-vhd.js';
 import { FindingList } from './finding-list.js';
 import { Image, requireRange } from './image.js';
-import { openParent } from './open-parent.js';
+import { openParentFile } from './parent-file.js';
+import { reportRawView } from './raw-view.js';
 
 export interface OpenImageOptions {
   /** Where the file system starts in the disk, bytes: for a disk with a partition table. Default 0. */
@@ -63,8 +64,13 @@ export async function openImage(place: ReaderPlace, options: OpenImageOptions = 
         report: (finding) => findings.add(finding),
         nowSeconds: Math.floor(Date.now() / 1000),
         // Parents are files: a server's image must not make us fetch or open anything.
-        ...(remote || typeof place !== 'string' ? {} : { openParent: (path) => openParent(path, request) }),
+        ...(remote || typeof place !== 'string'
+          ? {}
+          : { openParent: (path) => openParentFile(place, path, request) }),
       });
+    }
+    if (vhd !== undefined && options.format === undefined) {
+      await reportRawView(reader, vhd, (finding) => findings.add(finding));
     }
     const opened = vhd;
     let closing: Promise<void> | undefined;

@@ -1,6 +1,7 @@
 import type { FindingCode } from '../finding-codes.js';
 import { blockUse } from '../ext/block-use.js';
 import { metadataRuns } from '../ext/metadata-runs.js';
+import { writtenRuns } from '../ext/written-blocks.js';
 import type { Extent } from '../ext/file-extents.js';
 import type { ImageFile } from './image-file.js';
 import type { ImageFilesystem } from './image-filesystem.js';
@@ -29,8 +30,13 @@ function firstCommonBlock(extents: readonly Extent[], run: Run): number | undefi
   return Math.max(extent.fsBlock, run.firstBlock);
 }
 
+async function* runsOfOthers({ ext }: ImageFilesystem): AsyncGenerator<Run & { readonly name: string }> {
+  yield* metadataRuns(ext);
+  yield* writtenRuns(ext);
+}
+
 /**
- * Whether the blocks of a file are its own: used by no metadata, marked as used in the block bitmaps, and by the file
+ * Whether the blocks of a file are its own: used by no metadata and by nothing that a kernel writes to, marked as used in the block bitmaps, and by the file
  * itself only once. What is wrong becomes a finding, one of each kind.
  */
 export async function checkPayloadBlocks(
@@ -75,16 +81,11 @@ export async function checkPayloadBlocks(
     fault('payload-overlaps-itself', 'error', twice.fsBlock, found, 'every block once');
     return;
   }
-  for (const run of metadataRuns(filesystem.ext)) {
+  for await (const run of runsOfOthers(filesystem)) {
     const block = firstCommonBlock(extents, run);
     if (block === undefined) continue;
-    fault(
-      'payload-overlaps-metadata',
-      'error',
-      block,
-      `block ${block}, which holds ${run.name}`,
-      'blocks of its own',
-    );
+    const found = `block ${block}, which holds ${run.name}`;
+    fault('payload-overlaps-metadata', 'error', block, found, 'blocks of its own');
     // A map that leads astray meets free blocks, too: by the same cause.
     return;
   }

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { PatchVdiError, isPatchVdiError } from '../errors.js';
+import type { FindingCode } from '../finding-codes.js';
 import type { Finding } from '../findings.js';
 import type { SignaturePolicy, VerifiedSignature } from '../signature/verifier.js';
 import type { ToolEnvironment } from '../tools/find.js';
@@ -75,6 +76,42 @@ async function readThrough(image: Image, file: ImageFile, options: VerifyImageOp
   }
 }
 
+/**
+ * Warnings that are errors here: the bytes can be read as they stand, but a host sees others. It plays the journal back
+ * and cuts or deletes orphans when it mounts; XAPI takes every VHD for one with blocks of 2 MiB.
+ */
+const HOST_SEES_OTHER_BYTES: ReadonlySet<FindingCode> = new Set([
+  'journal-needs-recovery',
+  'orphan-inodes',
+  'vhd-block-size',
+]);
+
+function asVerified(finding: Finding): Finding {
+  return HOST_SEES_OTHER_BYTES.has(finding.code) ? { ...finding, severity: 'error' } : finding;
+}
+
+/** Of a stream, what has gone by cannot be compared with what comes later. */
+function reportStream(image: Image, path: string): void {
+  image.report({
+    code: 'payload-not-checked',
+    severity: 'warning',
+    structure: path,
+    space: 'disk',
+    offset: undefined,
+    found: 'a stream: neither bitmaps nor the blocks of others were looked at',
+    expected: 'a file, a device, or a server that offers ranges',
+  });
+}
+
+/** Without this, some bytes of image could keep a host busy for days with the zeros of a hole. */
+function requireWithinDisk(image: Image, file: ImageFile): void {
+  const { virtualSize } = image;
+  if (virtualSize === undefined || file.size <= virtualSize) return;
+  throw new PatchVdiError('image', 'it is larger than the disk', {
+    context: { found: `${file.size} bytes`, expected: `at most ${virtualSize}, as the disk has` },
+  });
+}
+
 /** A file that cannot be read to its end is damage like any other. */
 function dataFinding(path: string, error: unknown): Finding {
   if (!isPatchVdiError(error) || error.kind !== 'image') throw error;
@@ -105,18 +142,21 @@ export async function verifyImage(image: Image, options: VerifyImageOptions): Pr
     const filesystem = await image.filesystem();
     const file = await filesystem.file(path);
     try {
-      if (!image.forwardOnly) await checkPayloadBlocks(image, filesystem, file);
+      requireWithinDisk(image, file);
+      if (image.forwardOnly) reportStream(image, path);
+      else await checkPayloadBlocks(image, filesystem, file);
       read = await readThrough(image, file, options);
       checked = options.policy !== undefined;
     } catch (error) {
       image.report(dataFinding(path, error));
     }
   }
-  const healthy = !image.findings.some(({ severity }) => severity === 'error');
+  const findings = image.findings.map(asVerified);
+  const healthy = !findings.some(({ severity }) => severity === 'error');
   return {
     signature: !checked ? 'not checked' : read.signatureError === undefined ? 'good' : 'bad',
     ...read,
     structure: healthy ? 'good' : 'damaged',
-    report: { ...report, healthy, findings: image.findings },
+    report: { ...report, healthy, findings },
   };
 }

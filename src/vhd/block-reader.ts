@@ -1,6 +1,7 @@
 import type { ByteReader } from '../bytes.js';
 import { SECTOR_BYTES } from '../units.js';
 import type { BlockTable } from './block-table.js';
+import type { HiddenData } from './hidden-data.js';
 import { BitmapCache, type SectorBitmap } from './sector-bitmaps.js';
 import { vhdError } from './words.js';
 
@@ -22,7 +23,16 @@ export class BlockReader {
   readonly #bitmaps: BitmapCache;
   readonly #abortSignal: AbortSignal | undefined;
 
-  constructor(reader: ByteReader, table: BlockTable, below: ReadBelow, abortSignal: AbortSignal | undefined) {
+  readonly #hidden: HiddenData;
+
+  constructor(
+    reader: ByteReader,
+    table: BlockTable,
+    below: ReadBelow,
+    hidden: HiddenData,
+    abortSignal: AbortSignal | undefined,
+  ) {
+    this.#hidden = hidden;
     this.#reader = reader;
     this.#table = table;
     this.#below = below;
@@ -107,7 +117,10 @@ export class BlockReader {
       const runEnd = Math.min(end, run.end * SECTOR_BYTES);
       const part = target.subarray(at - inBlock, runEnd - inBlock);
       if (run.isSet) await this.#reader.readInto(part, dataOffset + at);
-      else await this.#below(part, block * this.#table.blockBytes + at);
+      else {
+        await this.#hidden.look(block, dataOffset + at, part.length);
+        await this.#below(part, block * this.#table.blockBytes + at);
+      }
       at = runEnd;
     }
   }

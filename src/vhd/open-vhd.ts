@@ -1,6 +1,7 @@
 import type { ByteReader } from '../bytes.js';
 import { mergeRuns, tableRuns } from './allocated-runs.js';
 import { BlockReader, type ReadBelow } from './block-reader.js';
+import { HiddenData } from './hidden-data.js';
 import { closeAncestors, openChain, type Ancestor, type Chain } from './parent-chain.js';
 import { readLayer, type VhdLayer } from './read-layer.js';
 import type { DiskRun, OpenVhdOptions, VhdDisk, VhdParent } from './vhd-disk.js';
@@ -93,7 +94,15 @@ function diskOf(
   const read =
     blocks === undefined
       ? readFixed(layer)
-      : bindRead(new BlockReader(reader, blocks.table, belowOf(layer, parent), abortSignal));
+      : bindRead(
+          new BlockReader(
+            reader,
+            blocks.table,
+            belowOf(layer, parent),
+            new HiddenData({ ...blocks, reader, report: layer.report, isDynamic: kind === 'dynamic' }),
+            abortSignal,
+          ),
+        );
   return {
     kind,
     name: reader.name,

@@ -131,8 +131,9 @@ async function findParent(
       const { ancestor, words } = result;
       const ofParent = options.reportOf(generation, 'raw' in ancestor ? ancestor.raw : ancestor.reader);
       for (const one of words) ofParent(one);
-      if (!('raw' in ancestor)) checkParentTime(child, ancestor, report);
-      return ancestor;
+      if ('raw' in ancestor) return ancestor;
+      checkParentTime(child, ancestor, report);
+      return { ...ancestor, report: ofParent };
     }
     if (TELLING.indexOf(result.code) >= TELLING.indexOf(refusal.code)) refusal = result;
   }

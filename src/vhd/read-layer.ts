@@ -32,8 +32,11 @@ export interface VhdLayer {
         /** Where the header was found in the file, which need not be where the footer has it. */
         readonly headerOffset: number;
         readonly table: BlockTable;
+        /** Where the bits of the batmap stand in the file, one for each block; undefined without one. */
+        readonly batmap: FileRange | undefined;
       }
     | undefined;
+  readonly report: Report;
   /** Bytes of the file that belong to a fixed disk: those before the footer. */
   readonly dataBytes: number;
 }
@@ -41,11 +44,13 @@ export interface VhdLayer {
 interface Batmap {
   readonly ranges: FileRange[];
   readonly isThere: boolean;
+  /** The bits, one for each block: highest first, as libvhd tests them. */
+  readonly bits: FileRange | undefined;
 }
 
 /** Recognises blktap's batmap behind the BAT; nothing is read where a block starts, or the file ends. */
 async function findBatmap(reader: ByteReader, header: FoundHeader, table: BlockTable): Promise<Batmap> {
-  const nothing = { ranges: [], isThere: false };
+  const nothing = { ranges: [], isThere: false, bits: undefined };
   const offset = header.tableOffset + paddedTableBytes(header.raw.max_table_entries);
   const end = offset + batmapHeader.sizeBytes;
   // The header may claim a BAT of any length. And a stream whose length nobody told may end here.
@@ -54,15 +59,13 @@ async function findBatmap(reader: ByteReader, header: FoundHeader, table: BlockT
   if (offset % SECTOR_BYTES === 0 && table.entries.includes(offset / SECTOR_BYTES)) return nothing;
   const raw = batmapHeader.decode(await readBytesOf(reader)(offset, batmapHeader.sizeBytes));
   if (!Buffer.from(BATMAP_COOKIE).equals(raw.cookie)) return nothing;
-  const ranges = [
-    { name: 'batmap header', offset, length: batmapHeader.sizeBytes },
-    {
-      name: 'batmap',
-      offset: clampedNumber(raw.batmap_offset),
-      length: raw.batmap_size * SECTOR_BYTES,
-    },
-  ];
-  return { ranges, isThere: true };
+  const bits = {
+    name: 'batmap',
+    offset: clampedNumber(raw.batmap_offset),
+    length: raw.batmap_size * SECTOR_BYTES,
+  };
+  const ranges = [{ name: 'batmap header', offset, length: batmapHeader.sizeBytes }, bits];
+  return { ranges, isThere: true, bits };
 }
 
 /** Reads the locators on either side of the BAT in the order of the file, for the sake of streams. */
@@ -175,6 +178,7 @@ async function readBlocks(
   return {
     table,
     headerOffset: header.offset,
+    batmap: batmap.bits,
     header: {
       headerVersion: header.raw.header_version,
       blockBytes: header.raw.block_size,
@@ -238,7 +242,7 @@ export async function readLayer(
   }
   checkFooterFields(footer, report, nowSeconds);
   const sizeBytes = Number(raw.current_size);
-  const common = { reader, kind, sizeBytes, footer: footerFacts(raw), dataBytes: footer.offset };
+  const common = { reader, kind, sizeBytes, footer: footerFacts(raw), dataBytes: footer.offset, report };
   if (kind === 'fixed') {
     checkFixedSize(footer, sizeBytes, report);
     return { ...common, blocks: undefined };

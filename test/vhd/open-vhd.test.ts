@@ -298,7 +298,8 @@ describe('reading', () => {
     const { disk } = await openCollecting(reader);
     reader.reads.length = 0;
     await disk.readInto(new Uint8Array(4 * MIB), 0);
-    expect(reader.reads.map(({ length }) => length)).toEqual([512, 3 * 512, 2 * 512, 512]);
+    // The second looks at sector 0, whose bit is 0: there is data, and no need to look further.
+    expect(reader.reads.map(({ length }) => length)).toEqual([512, 512, 3 * 512, 2 * 512, 512]);
   });
 
   test('several at a time gives each its own', async () => {
