@@ -2,7 +2,8 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, expect, test, vi } from 'vitest';
-import { compareImages, firstDifference, type Comparison } from '../../src/inspect/compare.js';
+import { firstDifference } from '../../src/inspect/compare-content.js';
+import { compareImages, type Comparison } from '../../src/inspect/compare.js';
 import type { FileChunk } from '../../src/inspect/image-file.js';
 import { MIB } from '../../src/units.js';
 import { ask, change } from '../oracles/debugfs.js';
