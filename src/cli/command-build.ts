@@ -42,9 +42,9 @@ Examples:
       -o driver.raw
   patch-vdi build --reproduce hotfix.vhd
 
-Exit codes: 0 built; 1 not reproduced; 2 usage, 3 signature, 4 upload, 5 space, 7 a tool failed,
-8 output failed, 130/143 stopped. After any failure nothing has the output's
-name and nothing that was written can be mounted or imported.`;
+Exit codes: 0 built; 1 not reproduced; 2 usage, 3 signature, 4 upload, 5 space,
+7 a tool failed, 8 output failed, 130/143 stopped. After any failure nothing has
+the output's name and nothing that was written can be mounted or imported.`;
 
 function verifyOption(raw: RawBuildOptions): VerifyOption {
   const signature = signaturePolicy(raw);
