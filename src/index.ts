@@ -44,7 +44,8 @@ export {
 export type { FilesystemReport } from './inspect/filesystem-report.js';
 export type { ImageFile } from './inspect/image-file.js';
 export type { ImageFilesystem } from './inspect/image-filesystem.js';
-export { openImage, type Image, type OpenImageOptions, type OpenedFormat } from './inspect/open-image.js';
+export type { Image, OpenedFormat } from './inspect/image.js';
+export { openImage, type OpenImageOptions } from './inspect/open-image.js';
 export type { PatchLayout, PatchReport } from './inspect/patch-report.js';
 export { inspectImage, type InspectOptions, type InspectReport } from './inspect/report.js';
 export { verifyImage, type VerifyImageOptions, type VerifyReport } from './inspect/verify-image.js';

@@ -4,7 +4,7 @@ import { findingError, type Finding } from '../findings.js';
 import { mapDisk, type DiskMap } from '../inspect/disk-map.js';
 import { drawSvg } from '../inspect/draw-svg.js';
 import { drawText, shortBytes } from '../inspect/draw-text.js';
-import type { Image } from '../inspect/open-image.js';
+import type { Image } from '../inspect/image.js';
 import { inspectImage, type InspectReport } from '../inspect/report.js';
 import { FileSink } from '../io/file-sink.js';
 import { painter } from './colours.js';

@@ -20,10 +20,11 @@ function timeText(iso: string | undefined): string | undefined {
   return iso?.replace('T', ' ').replace(/(\.\d+)?Z$/, ' UTC');
 }
 
-function verdict({ findings }: InspectReport): string {
+function verdict({ findings, filesystem }: InspectReport): string {
   const errors = findings.filter(({ severity }) => severity === 'error').length;
   const warnings = findings.length - errors;
   const count = (number: number, word: string): string => `${number} ${word}${number === 1 ? '' : 's'}`;
+  if (filesystem === undefined) return `NO FILE SYSTEM that can be read: ${count(errors, 'error')}`;
   if (errors > 0)
     return `DAMAGED: ${count(errors, 'error')}${warnings > 0 ? `, ${count(warnings, 'warning')}` : ''}`;
   return warnings > 0 ? `no damage found, ${count(warnings, 'warning')}` : 'no damage found';

@@ -1,6 +1,7 @@
 import { Option, type Command } from 'commander';
 import { PatchVdiError } from '../errors.js';
-import { openImage, type Image } from '../inspect/open-image.js';
+import type { Image } from '../inspect/image.js';
+import { openImage } from '../inspect/open-image.js';
 import { isHttpUrl } from '../io/http.js';
 import { parseByteSize } from '../units.js';
 import type { CommandContext } from './program.js';

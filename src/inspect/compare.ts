@@ -1,7 +1,7 @@
 import type { WalkedEntry } from '../ext/paths.js';
 import type { FileChunk, ImageFile } from './image-file.js';
 import type { ImageFilesystem } from './image-filesystem.js';
-import type { Image } from './open-image.js';
+import type { Image } from './image.js';
 import { isoNanoseconds, isoSeconds, uuidText } from './uuid-text.js';
 import { octalMode } from './mode-text.js';
 

@@ -2,7 +2,7 @@ import { blockUse } from '../ext/block-use.js';
 import { metadataRuns } from '../ext/metadata-runs.js';
 import type { ImageFile } from './image-file.js';
 import type { ImageFilesystem } from './image-filesystem.js';
-import type { Image } from './open-image.js';
+import type { Image } from './image.js';
 
 /** What a piece of the disk is used for. */
 export const MAP_KINDS = ['superblock', 'metadata', 'payload', 'other', 'free', 'outside'] as const;

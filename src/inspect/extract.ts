@@ -13,7 +13,7 @@ import type { VerifiedSignature } from '../signature/verdict.js';
 import type { ToolEnvironment } from '../tools/find.js';
 import { MIB } from '../units.js';
 import type { FileChunk, ImageFile } from './image-file.js';
-import type { Image } from './open-image.js';
+import type { Image } from './image.js';
 import { passThroughVerifier } from './verify-file.js';
 
 /** Where extracted bytes go. A file gets its name when it is complete; a stream is not ended. */

@@ -4,7 +4,7 @@ import { filePieces, type FilePiece } from '../ext/file-pieces.js';
 import type { InodeFacts } from '../ext/inode-facts.js';
 import type { RawInode } from '../ext/inode.js';
 import { MIB } from '../units.js';
-import type { Image } from './open-image.js';
+import type { Image } from './image.js';
 
 /** One read is as large as this at most: four times as fast as 64 KiB ones from a file (measured for uploads). */
 const CHUNK_BYTES = MIB;

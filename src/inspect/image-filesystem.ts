@@ -5,7 +5,7 @@ import { readInode } from '../ext/inode.js';
 import { lookUp, walk, type WalkedEntry } from '../ext/paths.js';
 import type { Superblock } from '../ext/superblock.js';
 import { ImageFile } from './image-file.js';
-import type { Image } from './open-image.js';
+import type { Image } from './image.js';
 
 /** A listing ends here, and says so. */
 const MAX_LISTED = 100_000;

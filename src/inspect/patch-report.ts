@@ -7,7 +7,7 @@ import type { Finding } from '../findings.js';
 import { octalMode } from './mode-text.js';
 import type { ImageFile } from './image-file.js';
 import type { ImageFilesystem } from './image-filesystem.js';
-import type { Image } from './open-image.js';
+import type { Image } from './image.js';
 import { isoNanoseconds, isoSeconds } from './uuid-text.js';
 
 /** What `inspect` tells of the file `patch`. */

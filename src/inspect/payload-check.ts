@@ -4,7 +4,7 @@ import { metadataRuns } from '../ext/metadata-runs.js';
 import type { Extent } from '../ext/file-extents.js';
 import type { ImageFile } from './image-file.js';
 import type { ImageFilesystem } from './image-filesystem.js';
-import type { Image } from './open-image.js';
+import type { Image } from './image.js';
 
 /** A file in more pieces than this is not checked against the bitmaps, and a finding says so. */
 const MAX_EXTENTS = 500_000;

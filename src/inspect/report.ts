@@ -6,7 +6,7 @@ import type { Finding } from '../findings.js';
 import { lookAtUpload, type UploadLook } from '../signature/look.js';
 import { KIB, MIB } from '../units.js';
 import { describeFilesystem, type FilesystemReport } from './filesystem-report.js';
-import type { Image, OpenedFormat } from './open-image.js';
+import type { Image, OpenedFormat } from './image.js';
 import { describePatch, type PatchReport } from './patch-report.js';
 import { describeVhd, type VhdReport } from './vhd-report.js';
 

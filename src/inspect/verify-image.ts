@@ -6,7 +6,7 @@ import type { ToolEnvironment } from '../tools/find.js';
 import { MIB } from '../units.js';
 import { abortable } from './extract.js';
 import type { ImageFile } from './image-file.js';
-import type { Image } from './open-image.js';
+import type { Image } from './image.js';
 import { checkPayloadBlocks } from './payload-check.js';
 import { inspectImage, type InspectReport } from './report.js';
 import { passThroughVerifier } from './verify-file.js';

@@ -20,6 +20,8 @@ import { formatSample } from '../oracles/sample-image.js';
 export class Disk {
   readonly bytes: Buffer;
   reads = 0;
+  /** A reader that wants more is caught in a loop. */
+  maxReads = Infinity;
 
   constructor(bytes: Buffer) {
     this.bytes = Buffer.from(bytes);
@@ -28,6 +30,7 @@ export class Disk {
   async open(report: ExtFilesystem['report'] = () => undefined): Promise<ExtFilesystem> {
     const read = (offset: number, length: number): Promise<Uint8Array> => {
       this.reads += 1;
+      if (this.reads > this.maxReads) throw new Error('the reader does not come to an end');
       const found = this.bytes.subarray(offset, offset + length);
       if (found.length === length) return Promise.resolve(found);
       return Promise.reject(new PatchVdiError('image', 'the image ends too early', { context: { offset } }));

@@ -55,7 +55,7 @@ function kindOf(dice: Dice): string[] {
   };
   const blockBytes = dice.pick([KIB, 2 * KIB, 4 * KIB]);
   const inodeBytes = dice.pick([128, 256, 256, 512, 1024].filter((size) => size <= blockBytes));
-  add(60, 'dir_index');
+  add(80, 'dir_index');
   add(50, 'has_journal');
   add(50, 'huge_file');
   add(50, 'dir_nlink');
@@ -133,7 +133,7 @@ function fill(dice: Dice, root: string): void {
     setFacts(dice, path);
     if (dice.chance(10)) for (const gone of files.splice(dice.below(files.length), 1)) rmSync(gone);
   }
-  const many = dice.pick([0, 3, 40, 900]);
+  const many = dice.pick([3, 200, 900, 900]);
   const crowd = join(root, 'crowd');
   mkdirSync(crowd);
   const names = Array.from({ length: many }, (_, index) => join(crowd, nameOf(dice, index)));

@@ -1,7 +1,8 @@
 import { closeSync, openSync, readSync, statSync } from 'node:fs';
 import { onTestFinished } from 'vitest';
 import type { ByteReader } from '../../src/bytes.js';
-import { openImage, type Image, type OpenImageOptions } from '../../src/inspect/open-image.js';
+import type { Image } from '../../src/inspect/image.js';
+import { openImage, type OpenImageOptions } from '../../src/inspect/open-image.js';
 
 /** A reader that counts what is asked of it. */
 export interface CountingReader extends ByteReader {

@@ -174,7 +174,7 @@ describe('when something is missing', () => {
       'mount: not found; it lets the kernel judge (needs root) (skipped: brew has',
     );
     expect(result.calls).toEqual([
-      'brew install e2fsprogs gnupg qemu hyperfine genext2fs zip unzip openssl python3',
+      'brew install e2fsprogs gnupg qemu hyperfine genext2fs zip unzip openssl libxml2 python3',
     ]);
   });
 
