@@ -15,6 +15,8 @@ export interface IdentityRequest {
   readonly uuid?: string | undefined;
   readonly vhdUuid?: string | undefined;
   readonly label?: string | undefined;
+  /** Of hashed folders, as a UUID; for building an image again that was built without an epoch. */
+  readonly hashSeed?: string | undefined;
   readonly sourceDateEpoch?: number | undefined;
 }
 
@@ -83,6 +85,7 @@ export function checkEpoch(seconds: number | undefined): number | undefined {
 export function checkIdentity(request: IdentityRequest): void {
   checkUuid('the file system UUID', request.uuid);
   checkUuid('the VHD UUID', request.vhdUuid);
+  checkUuid('the hash seed', request.hashSeed);
   checkLabel(request.label ?? '');
   checkEpoch(request.sourceDateEpoch);
 }
@@ -107,7 +110,7 @@ export function imageIdentity(
       : uuidFromName(JSON.stringify([role, epochSeconds, label, ...shape]));
   return {
     filesystemUuid: checkUuid('the file system UUID', request.uuid) ?? make('file system'),
-    hashSeed: make('hash seed'),
+    hashSeed: checkUuid('the hash seed', request.hashSeed) ?? make('hash seed'),
     vhdUuid: checkUuid('the VHD UUID', request.vhdUuid) ?? make(`vhd ${format}`),
     label,
     epochSeconds,

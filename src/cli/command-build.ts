@@ -6,6 +6,7 @@ import { addImageOptions, readImageOptions, type RawImageOptions } from './image
 import type { CommandContext } from './program.js';
 import { startProgressBar } from './progress.js';
 import { addSignatureOptions, signaturePolicy, type RawSignatureOptions } from './signature-options.js';
+import { reproduce } from './reproduce.js';
 import { summaryLines } from './summary.js';
 import {
   addSourceOptions,
@@ -26,6 +27,7 @@ interface RawBuildOptions extends RawImageOptions, RawSourceOptions, RawSignatur
   readonly allowSha256?: string;
   readonly spoolDir?: string;
   readonly digest?: boolean;
+  readonly reproduce?: boolean;
   readonly json?: boolean;
   readonly quiet?: boolean;
   readonly progress: boolean;
@@ -38,10 +40,11 @@ Examples:
       --keyring keys.gpg --signer FINGERPRINT --format vhd > hotfix.vhd
   patch-vdi build driver.sh --signature driver.sh.sig --keyring keys.asc \\
       -o driver.raw
+  patch-vdi build --reproduce hotfix.vhd
 
-Exit codes: 0 built; 2 usage, 3 signature, 4 upload, 5 space, 7 a tool failed,
-8 output failed, 130/143 stopped. After any failure nothing has the output's
-name and nothing that was written can be mounted or imported.`;
+Exit codes: 0 built; 1 not reproduced; 2 usage, 3 signature, 4 upload, 5 space,
+7 a tool failed, 8 output failed, 130/143 stopped. After any failure nothing has
+the output's name and nothing that was written can be mounted or imported.`;
 
 function verifyOption(raw: RawBuildOptions): VerifyOption {
   const signature = signaturePolicy(raw);
@@ -68,6 +71,7 @@ function refuseTerminals(upload: string, output: string): void {
 }
 
 async function build(upload: string, raw: RawBuildOptions, context: CommandContext): Promise<void> {
+  if (raw.reproduce === true) return await reproduce(upload, raw, context);
   const toStdout = raw.output === '-';
   context.useJson(raw.json === true ? (toStdout ? 'stderr' : 'stdout') : undefined);
   const image = readImageOptions(raw, raw.output);
@@ -118,6 +122,10 @@ export function buildCommand(context: CommandContext): Command {
   return addSourceOptions(addImageOptions(command))
     .option('--spool-dir <folder>', 'where an upload is kept that must be spooled; default: TMPDIR')
     .option('--digest', 'report the SHA-256 of the upload')
+    .option(
+      '--reproduce',
+      'the upload is an image: build it again from what is in it, and say whether all bytes agree',
+    )
     .option('--json', 'print one result object (to stderr if the image goes to stdout)')
     .option('--quiet', 'print nothing but errors')
     .option('--no-progress', 'no progress bar')

@@ -11,6 +11,7 @@ import { makePrivateFolder } from '../../tools/private-folder.js';
 import { FAULTS } from '../faults/catalogue.js';
 import { TRUSTED, type Expected, type Fault, type Shape } from '../faults/fault.js';
 import { KEYRING_NAMES, KitKeys, type KeyringName } from '../kit-keys.js';
+import { checkFaultySizes } from '../make-faulty-vdi.js';
 import { makeImage } from '../make-image.js';
 import { designPatch } from '../make-patch.js';
 import { refuseExisting, writeError } from '../new-folder.js';
@@ -204,6 +205,7 @@ async function fillFolder(folder: string, work: string, options: SuiteOptions): 
  * @throws PatchVdiError `usage`, `space`, `tool`, `interrupted`; nothing is left behind then
  */
 export async function makeSuite(options: SuiteOptions): Promise<Manifest> {
+  checkFaultySizes(options.sizeBytes, undefined);
   const path = resolve(options.path);
   const what = 'the folder of the suite';
   await refuseExisting(path, what);
