@@ -7,6 +7,7 @@ import { printableBytes } from '../ext/printable-bytes.js';
 import type { FindingCode } from '../finding-codes.js';
 import type { Finding } from '../findings.js';
 import { KIB } from '../units.js';
+import { abortable } from './extract.js';
 import type { FileChunk, ImageFile } from './image-file.js';
 import type { ImageFilesystem } from './image-filesystem.js';
 import type { Image } from './image.js';
@@ -127,9 +128,15 @@ async function nextChunk(chunks: AsyncIterator<FileChunk>): Promise<Rest> {
   }
 }
 
-async function compareFiles(path: string, a: ImageFile, b: ImageFile, into: Differences): Promise<boolean> {
+async function compareFiles(
+  path: string,
+  a: ImageFile,
+  b: ImageFile,
+  into: Differences,
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
   into.check('content', `${path}, size`, a.size, b.size);
-  const at = await firstDifference(a.chunks(), b.chunks());
+  const at = await firstDifference(abortable(a.chunks(), signal), abortable(b.chunks(), signal));
   if (at === undefined) return true;
   if (at < Math.min(a.size, b.size)) {
     into.add({ class: 'content', what: path, a: `differs from byte ${at} on`, b: 'other bytes' });
@@ -225,6 +232,7 @@ async function compareTrees(
       await a.fileOf(path, one.facts.inodeNumber),
       await b.fileOf(path, other.facts.inodeNumber),
       into,
+      signal,
     );
     if (path === '/patch') samePayload = same;
   }
