@@ -1,5 +1,6 @@
 import { Command } from 'commander';
-import { compareImages, type Comparison, type Difference } from '../inspect/compare.js';
+import { compareImages, type Comparison } from '../inspect/compare.js';
+import type { Difference } from '../inspect/differences.js';
 import { PatchVdiError } from '../errors.js';
 import { findingError } from '../findings.js';
 import { findingLines } from './inspect-page.js';
