@@ -128,7 +128,9 @@ export const MODE_TYPE_BLOCK_DEVICE = 0x6000;
 export const MODE_TYPE_SYMLINK = 0xa000;
 export const MODE_TYPE_SOCKET = 0xc000;
 
+export const INCOMPAT_EXTENT = 0x40;
 export const INCOMPAT_EA_INODE = 0x400;
+export const INCOMPAT_INLINE_DATA = 0x8000;
 export const INCOMPAT_LARGE_DIR = 0x4000;
 export const RO_COMPAT_HUGE_FILE = 0x8;
 

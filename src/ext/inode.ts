@@ -1,7 +1,13 @@
 import type { FindingCode } from '../finding-codes.js';
 import { corrupt, type BlockGroup, type ExtFilesystem } from './filesystem.js';
 import { inodeChecksum } from './inode-checksum.js';
-import { GOOD_OLD_INODE_BYTES, INCOMPAT_LARGE_DIR, MAX_FILE_BLOCKS } from './file-layout.js';
+import {
+  GOOD_OLD_INODE_BYTES,
+  INCOMPAT_EXTENT,
+  INCOMPAT_INLINE_DATA,
+  INCOMPAT_LARGE_DIR,
+  MAX_FILE_BLOCKS,
+} from './file-layout.js';
 import {
   INODE_FLAG_EXTENTS,
   INODE_FLAG_INLINE_DATA,
@@ -113,6 +119,11 @@ function inodeFault(
     const found = `i_flags ${hex(raw.i_flags)}: extents and inline data`;
     return { code: 'inode-flags', field: 'i_flags', found, expected: 'one of the two' };
   }
+  const lacking = lackingFeature(superblock, raw);
+  if (lacking !== undefined) {
+    const found = `i_flags ${hex(raw.i_flags)} without the feature ${lacking}`;
+    return { code: 'inode-flags', field: 'i_flags', found, expected: 'flags of features that are there' };
+  }
   if (fileSizeBytes(superblock, raw) > largestFileBytes(superblock)) {
     const found = `i_size ${hex(raw.i_size_high)} ${hex(raw.i_size_lo)}`;
     const expected = `at most ${largestFileBytes(superblock)} bytes`;
@@ -136,6 +147,17 @@ export function extraBytes({ inodeBytes }: Superblock, raw: RawInode): number | 
 
 const saysExtentsAndInline = ({ i_flags: flags }: RawInode): boolean =>
   (flags & INODE_FLAG_EXTENTS) !== 0 && (flags & INODE_FLAG_INLINE_DATA) !== 0;
+
+/**
+ * A flag without its feature: the drivers for ext2 and ext3 of old kernels know neither, and would take the root of an
+ * extent tree, or content, for block numbers. The file is another one to them.
+ */
+function lackingFeature({ features }: Superblock, { i_flags: flags }: RawInode): string | undefined {
+  const lacks = (flag: number, feature: number): boolean =>
+    (flags & flag) !== 0 && (features.incompat & feature) === 0;
+  if (lacks(INODE_FLAG_EXTENTS, INCOMPAT_EXTENT)) return 'extent';
+  return lacks(INODE_FLAG_INLINE_DATA, INCOMPAT_INLINE_DATA) ? 'inline_data' : undefined;
+}
 
 /** Content in the inode itself. Of an inode that says so, and extents, too, the magic of an extent tree decides. */
 export function hasInlineData(raw: RawInode): boolean {

@@ -2,6 +2,7 @@ import { PatchVdiError } from '../errors.js';
 import { printable } from '../ext/corrupt.js';
 import { GIB } from '../units.js';
 import type { Differences } from './differences.js';
+import { abortable } from './extract.js';
 import type { FileChunk, ImageFile } from './image-file.js';
 import type { ImageFilesystem } from './image-filesystem.js';
 import type { Image } from './image.js';
@@ -59,9 +60,10 @@ export async function compareFiles(
   a: ImageFile,
   b: ImageFile,
   into: Differences,
+  signal: AbortSignal | undefined,
 ): Promise<boolean> {
   into.check('content', `${path}, size`, a.size, b.size);
-  const at = await firstDifference(a.chunks(), b.chunks());
+  const at = await firstDifference(abortable(a.chunks(), signal), abortable(b.chunks(), signal));
   if (at === undefined) return true;
   if (at < Math.min(a.size, b.size)) {
     into.add({ class: 'content', what: path, a: `differs from byte ${at} on`, b: 'other bytes' });

@@ -116,7 +116,7 @@ export async function compareTrees(
     ];
     ofA.add(x);
     ofB.add(y);
-    const same = await compareFiles(path, x, y, into);
+    const same = await compareFiles(path, x, y, into, signal);
     if (path === '/patch') samePayload = same;
   }
   return samePayload;

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { Writable } from 'node:stream';
-import { PatchVdiError } from '../errors.js';
+import { DEFAULT_LEFT_BEHIND, PatchVdiError, isPatchVdiError } from '../errors.js';
 import { temporaryName } from '../io/dead-outputs.js';
 import { openReader } from '../io/open-reader.js';
 import { FileSink, requireFreeName } from '../io/file-sink.js';
@@ -93,9 +93,36 @@ export async function writeChunks(
  *   `signature` when the payload must not be trusted, `tool` when gpgv is missing; then nothing has the output's name
  */
 export async function extractFile(image: Image, options: ExtractOptions): Promise<ExtractResult> {
-  const { output, signal } = options;
+  const { output } = options;
   if (!isWritable(output) && 'path' in output) requireFreeName(output.path, output.force ?? false);
   const file = await (await image.filesystem()).file(options.path ?? '/patch');
+  try {
+    return await copyFile(image, file, options);
+  } catch (error) {
+    throw inOurWords(error, !isWritable(output) && 'path' in output);
+  }
+}
+
+/** What sinks say of disk images that are being built is not what is left of an extracted file. */
+function inOurWords(error: unknown, isNamed: boolean): unknown {
+  if (!isPatchVdiError(error)) return error;
+  const { kind, message, context, hint, leftBehind, cause } = error;
+  const isDefault = leftBehind === DEFAULT_LEFT_BEHIND[kind] && kind !== 'usage' && kind !== 'image';
+  if (!isDefault) return error;
+  const isGone = kind === 'sink' && !isNamed;
+  const newHint = isGone ? 'look at what reads the output' : hint;
+  return new PatchVdiError(kind, message, {
+    context,
+    ...(newHint === undefined ? {} : { hint: newHint }),
+    leftBehind: isNamed
+      ? 'nothing: no file has the name of the output'
+      : 'what the output got is not all of it',
+    cause,
+  });
+}
+
+async function copyFile(image: Image, file: ImageFile, options: ExtractOptions): Promise<ExtractResult> {
+  const { output, signal } = options;
   if (options.payload !== undefined) return await extractPayload(image, file, options, options.payload);
 
   const sink = openOutput(output, signal);

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { PatchVdiError } from '../errors.js';
 import type { ExtFilesystem } from '../ext/filesystem.js';
 import { fileExtents, type Extent } from '../ext/file-extents.js';
@@ -12,6 +13,9 @@ const CHUNK_BYTES = MIB;
 
 /** A file larger than the disk is read as long as it is not larger than this. */
 const MAX_SPARSE_BYTES = GIB;
+
+/** After so many chunks others get their turn, whether there was something to wait for or not. */
+const CHUNKS_PER_PAUSE = 64;
 
 const ZEROS = new Uint8Array(CHUNK_BYTES);
 
@@ -92,6 +96,8 @@ export class ImageFile {
         // It may fail while the receiver still looks at the one before: whoever awaits it then is told.
         next.catch(() => undefined);
         if (this.#image.forwardOnly) await next;
+        // Zeros need no read, and without one no signal comes through: 16 TiB of them could not be interrupted.
+        if (turn % CHUNKS_PER_PAUSE === 0) await setImmediate();
         const before = reading;
         reading = next;
         if (before !== undefined) yield await before;

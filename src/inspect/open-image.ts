@@ -25,6 +25,14 @@ async function isVhd(reader: ByteReader, format: 'raw' | 'vhd' | undefined): Pro
   return await looksLikeVhd(reader);
 }
 
+/** For callers without types. */
+function requirePlace(place: unknown): void {
+  if (typeof place === 'string' || (typeof place === 'object' && place !== null)) return;
+  throw new PatchVdiError('usage', 'there is no image to open', {
+    context: { found: String(place), expected: 'a path, a URL, an open descriptor or a reader' },
+  });
+}
+
 function vhdThroughStream(name: string): PatchVdiError {
   return new PatchVdiError('image', 'a VHD cannot be read as a stream', {
     context: {
@@ -48,6 +56,7 @@ function vhdThroughStream(name: string): PatchVdiError {
 export async function openImage(place: ReaderPlace, options: OpenImageOptions = {}): Promise<Image> {
   const { offsetBytes = 0, signal } = options;
   requireRange(offsetBytes, 0);
+  requirePlace(place);
   const remote = typeof place === 'object' ? 'url' in place : /^https?:\/\//i.test(place);
   const seconds = options.idleTimeoutSeconds ?? (remote ? HTTP_IDLE_SECONDS : 0);
   const request = {

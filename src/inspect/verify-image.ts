@@ -4,7 +4,7 @@ import type { FindingCode } from '../finding-codes.js';
 import type { Finding } from '../findings.js';
 import type { SignaturePolicy, VerifiedSignature } from '../signature/verifier.js';
 import type { ToolEnvironment } from '../tools/find.js';
-import { MIB } from '../units.js';
+import { GIB, MIB } from '../units.js';
 import { abortable } from './extract.js';
 import type { ImageFile } from './image-file.js';
 import type { Image } from './image.js';
@@ -103,12 +103,15 @@ function reportStream(image: Image, path: string): void {
   });
 }
 
-/** Without this, some bytes of image could keep a host busy for days with the zeros of a hole. */
+/** Zeros that cost nobody anything but the time to hash them: some seconds. */
+const MAX_SPARSE_BYTES = 16 * GIB;
+
+/** Without this, some bytes of an image could keep a host busy for days with the zeros of a hole. */
 function requireWithinDisk(image: Image, file: ImageFile): void {
-  const { virtualSize } = image;
-  if (virtualSize === undefined || file.size <= virtualSize) return;
-  throw new PatchVdiError('image', 'it is larger than the disk', {
-    context: { found: `${file.size} bytes`, expected: `at most ${virtualSize}, as the disk has` },
+  const limit = Math.max(image.virtualSize ?? Infinity, MAX_SPARSE_BYTES);
+  if (file.size <= limit) return;
+  throw new PatchVdiError('image', 'it is far larger than the disk', {
+    context: { found: `${file.size} bytes`, expected: `at most ${limit}` },
   });
 }
 

@@ -27,6 +27,18 @@ function unpack(work: Workspace, name: string): string {
   return path;
 }
 
+interface Verified {
+  readonly sha256: string;
+  readonly report: { readonly findings: readonly { readonly code: string; readonly severity: string }[] };
+}
+
+/** What `verify` does not call good, because a host that mounts it changes it first. */
+const CHANGED_BY_A_MOUNT: Readonly<Record<string, readonly string[]>> = {
+  'ext3-needs-recovery': ['journal-needs-recovery'],
+  'ext4-needs-recovery': ['journal-needs-recovery'],
+  'ext4-orphans': ['orphan-inodes'],
+};
+
 test.for(names.filter((name) => !name.startsWith('refused-')))(
   '%s: inspect, extract and verify tell what is there',
   async (name) => {
@@ -40,8 +52,13 @@ test.for(names.filter((name) => !name.startsWith('refused-')))(
     const digest = createHash('sha256').update(readFileSync(out)).digest('hex');
     expect(digest).toBe(digests.get(name));
     const verified = await runCli(work, ['verify', image, '--structure-only', '--json']);
-    expect(verified.exitCode, verified.stdout).toBe(0);
-    expect(JSON.parse(verified.stdout)).toMatchObject({ sha256: digest, structure: 'good' });
+    const { sha256, report } = JSON.parse(verified.stdout) as Verified;
+    const errors = report.findings.filter(({ severity }) => severity === 'error').map(({ code }) => code);
+    expect({ sha256, errors }, verified.stdout).toEqual({
+      sha256: digest,
+      errors: CHANGED_BY_A_MOUNT[name] ?? [],
+    });
+    expect(verified.exitCode).toBe(errors.length === 0 ? 0 : 6);
   },
 );
 

@@ -9,6 +9,7 @@ import { verifyImage } from '../../src/inspect/verify-image.js';
 import { DEFAULT_SEARCH_PATH } from '../../src/tools/find.js';
 import { MIB } from '../../src/units.js';
 import { ask, change, statFile } from '../oracles/debugfs.js';
+import { clean } from '../oracles/e2fsck.js';
 import { withKernelMount, withWritableMount } from '../oracles/kernel-mount.js';
 import { requireRoot, requireTool } from '../oracles/require-tool.js';
 import { formatSample } from '../oracles/sample-image.js';
@@ -147,4 +148,13 @@ test('a VHD that is a raw disk as well is an error, unless it is said which is m
   expect(await codes(both)).toContain('vhd-and-raw');
   expect(await codes(both, 'vhd')).not.toContain('vhd-and-raw');
   expect(await codes(one)).toEqual([]);
+});
+
+test('extents in a file system without them are an error: the driver of ext3 takes them for block numbers', async () => {
+  const path = plain('extent');
+  writePatch(path, 'x');
+  expect(await verified(path)).toEqual({ structure: 'good', errors: [] });
+  change(path, 'feature -extent');
+  expect(() => clean(path)).toThrow(/extents? (support|format)|EXTENTS_FL/i);
+  expect((await verified(path)).errors).toContain('inode-flags');
 });

@@ -159,3 +159,7 @@ test('a file that is no image: every call says so, and closes', async () => {
   await image.close();
   await image.close();
 });
+
+test.for([null, undefined, 5, true])('%s is no place of an image', async (place) => {
+  await expect(openImage(place as unknown as string)).rejects.toMatchObject({ kind: 'usage' });
+});
