@@ -169,6 +169,14 @@ export function warned(
   };
 }
 
+/** The same where `verify` is stricter than `inspect`: what a mount or an import changes was not verified. */
+export function warnedNotVerified(findings: readonly FindingCode[]): Pick<Expected, 'inspect' | 'verify'> {
+  return {
+    inspect: { exitCode: 0, findings },
+    verify: { exitCode: 6, signature: 'good', structure: 'damaged', findings },
+  };
+}
+
 /** Of a file that cannot be opened as an image. */
 export const CANNOT_BE_OPENED: Pick<Expected, 'inspect' | 'verify' | 'gpgv'> = {
   inspect: { exitCode: 6, findings: undefined },

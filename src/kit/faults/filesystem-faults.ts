@@ -29,6 +29,7 @@ import {
   found,
   mounted,
   warned,
+  warnedNotVerified,
   type DiskFault,
 } from './fault.js';
 
@@ -263,7 +264,7 @@ export const FILESYSTEM_FAULTS: readonly DiskFault[] = [
     what: 'The journal holds a transaction that was not played back; it changes nothing that matters.',
     consumer: 'Plays it back on a private copy before it checks the signature, or refuses.',
     expected: differing({
-      ...warned(['journal-needs-recovery'], 'good'),
+      ...warnedNotVerified(['journal-needs-recovery']),
       fsck: 'complains',
       mount: { readOnly: 'refuses', writable: 'mounts', patch: 'whole' },
       apply: 'must refuse',
@@ -280,7 +281,7 @@ export const FILESYSTEM_FAULTS: readonly DiskFault[] = [
     what: 'The signature holds until the journal is played back, which changes patch: a mount is enough.',
     consumer: 'Verifies what it runs: after the mount, in one reading.',
     expected: differing({
-      ...warned(['journal-needs-recovery'], 'good'),
+      ...warnedNotVerified(['journal-needs-recovery']),
       gpgv: 'bad',
       fsck: 'complains',
       mount: { readOnly: 'refuses', writable: 'mounts', patch: 'damaged' },
