@@ -122,15 +122,16 @@ export class Database {
    * disk; when `work` throws, or it cannot be stored, nothing has happened.
    *
    * @param work must not wait for anything
+   * @param isCleanup it undoes something, and may use what is kept for a full disk
    * @throws what `work` throws; PatchVdiError `space` | `sink` when it cannot be stored
    */
-  change<Result>(work: (draft: Draft) => Result): Promise<Result> {
-    const run = this.#last.then(() => this.#change(work));
+  change<Result>(work: (draft: Draft) => Result, isCleanup = false): Promise<Result> {
+    const run = this.#last.then(() => this.#change(work, isCleanup));
     this.#last = run.catch(() => undefined);
     return run;
   }
 
-  async #change<Result>(work: (draft: Draft) => Result): Promise<Result> {
+  async #change<Result>(work: (draft: Draft) => Result, isCleanup: boolean): Promise<Result> {
     const journal = this.#journal;
     invariant(journal !== undefined, 'the database is open while changes are made');
     const draft = new Draft(this.#tables, () => `OpaqueRef:${this.#newUuid()}`);
@@ -139,7 +140,7 @@ export class Database {
     const stored = changes.filter((change) => this.#mustBeStored(change));
     if (stored.length > 0) {
       const c = stored.map(([name, ref, record]) => [name, ref, record && withoutVolatile(name, record)]);
-      await journal.append({ g: this.#generation + 1, c });
+      await journal.append({ g: this.#generation + 1, c }, isCleanup);
     }
     if (changes.length > 0) this.#apply(changes);
     if (journal.isLong) await journal.compact();

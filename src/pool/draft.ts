@@ -1,5 +1,5 @@
 import { invariant } from '../errors.js';
-import { fieldsOf, type AnyRecord, type ClassName, type RecordOf } from './classes.js';
+import { fieldsOf, type ClassName, type RecordOf } from './classes.js';
 import { fits, type FieldValue, type Ref } from './fields.js';
 import { PoolError } from './pool-error.js';
 import {
@@ -12,7 +12,9 @@ import {
 } from './record-table.js';
 
 /** Fields that can be set. */
-export type Values<Class extends ClassName> = Partial<RecordOf<Class>>;
+export type Values<Class extends ClassName> = {
+  readonly [Name in keyof RecordOf<Class>]?: RecordOf<Class>[Name] | undefined;
+};
 
 /** The state of the pool while one change is made: it sees what it has done so far, and nobody else does. */
 export class Draft {
@@ -97,7 +99,10 @@ export class Draft {
 }
 
 /** What is undefined is left out; what does not fit its field is a defect of ours. */
-export function checkedValues(name: ClassName, values: Partial<AnyRecord>): Record<string, FieldValue> {
+export function checkedValues(
+  name: ClassName,
+  values: Readonly<Record<string, FieldValue | undefined>>,
+): Record<string, FieldValue> {
   const fields = fieldsOf(name);
   const given = Object.entries(values).flatMap(([field, value]) =>
     value === undefined ? [] : [[field, value] as const],

@@ -1,8 +1,8 @@
 import { constants } from 'node:fs';
-import { copyFile, mkdir, rm, stat, statfs } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { copyFile, rm, stat, statfs } from 'node:fs/promises';
+import { resolve } from 'node:path';
 import { uuidBytes } from '../build/identity.js';
-import { PatchVdiError, systemErrorCode } from '../errors.js';
+import { systemErrorCode } from '../errors.js';
 import type { Image } from '../inspect/image.js';
 import { openImage } from '../inspect/open-image.js';
 import { FileSink } from '../io/file-sink.js';
@@ -10,9 +10,9 @@ import { openReader } from '../io/open-reader.js';
 import { writeFailure } from '../io/system-errors.js';
 import { trace } from '../trace.js';
 import { MIB } from '../units.js';
+import { countedStream, tooLong } from './counted-stream.js';
 import { dataRuns, streamRuns } from './disk-runs.js';
 import {
-  MARK_FILE,
   allocatedBytes,
   bytesIn,
   diskPath,
@@ -22,6 +22,7 @@ import {
   removeUnfinished,
   unfinishedPath,
 } from './folder-places.js';
+import { makeRepositoryFolder } from './make-folder.js';
 import { openImportedVhd } from './vhd-import.js';
 import { PoolError } from './pool-error.js';
 import { openRawStream } from './raw-export.js';
@@ -89,29 +90,7 @@ export class FolderRepository implements StorageRepository {
    * @throws PatchVdiError `usage` when it belongs to another repository, `space` | `sink`
    */
   static async create(options: FolderRepositoryOptions): Promise<FolderRepository> {
-    const folder = resolve(options.path);
-    try {
-      await mkdir(folder, { recursive: true, mode: 0o700 });
-      const found = await markOf(folder);
-      if (found !== undefined && found !== options.uuid) {
-        throw new PatchVdiError('usage', 'the folder belongs to another storage repository', {
-          context: { path: folder, found: `SR ${found}`, expected: `SR ${options.uuid}` },
-          hint: 'give each storage repository a folder of its own',
-        });
-      }
-      if (found === undefined) {
-        const mark = new FileSink(join(folder, MARK_FILE), true);
-        const text = Buffer.from(`{ "uuid": "${options.uuid}" }\n`);
-        try {
-          mark.write(text, 0);
-          await mark.commit(text.length);
-        } finally {
-          await mark.discard();
-        }
-      }
-    } catch (error) {
-      throw error instanceof PatchVdiError ? error : writeFailure(folder, 0, error);
-    }
+    await makeRepositoryFolder(resolve(options.path), options.uuid);
     return new FolderRepository(options);
   }
 
@@ -336,35 +315,4 @@ export class FolderRepository implements StorageRepository {
     await this.#requireReachable();
     return await removeUnfinished(this.#folder, uuids);
   }
-}
-
-function tooLong(path: string, found: number, expected: number): PatchVdiError {
-  return new PatchVdiError('upload', 'the stream is longer than the disk', {
-    context: { path, found: `at least ${found} bytes`, expected: `${expected} bytes at most` },
-  });
-}
-
-/** The same stream; an error when it is not as long as announced, and progress by what has come. */
-async function* countedStream(
-  source: AsyncIterable<Uint8Array>,
-  mostBytes: number,
-  { contentLength, signal, onProgress }: ImportOptions,
-): AsyncGenerator<Uint8Array> {
-  if (contentLength !== undefined && contentLength > mostBytes)
-    throw tooLong('upload', contentLength, mostBytes);
-  let bytes = 0;
-  let told = 0;
-  for await (const chunk of source) {
-    signal?.throwIfAborted();
-    bytes += chunk.length;
-    if (bytes > mostBytes) throw tooLong('upload', bytes, mostBytes);
-    yield chunk;
-    if (contentLength === undefined || bytes - told < MIB) continue;
-    told = bytes;
-    onProgress?.(Math.min(1, bytes / contentLength));
-  }
-  if (contentLength === undefined || bytes === contentLength) return;
-  throw new PatchVdiError('upload', 'the stream does not have the announced length', {
-    context: { found: `${bytes} bytes`, expected: `${contentLength} bytes` },
-  });
 }

@@ -1,15 +1,17 @@
-import { open, rename, rm, stat, type FileHandle } from 'node:fs/promises';
+import { open, rename, rm, stat, writeFile, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { systemErrorCode } from '../errors.js';
+import { isPatchVdiError, systemErrorCode } from '../errors.js';
 import { writeFailure } from '../io/system-errors.js';
 import { trace } from '../trace.js';
-import { MIB } from '../units.js';
+import { KIB, MIB } from '../units.js';
 import { FIRST_LINK, encodeLine } from './journal-line.js';
 import { damagedJournal, readJournal, type TornEnd } from './read-journal.js';
 import { syncFolder } from './store-folder.js';
 
 /** What a journal may grow by beyond its state before it is written anew. */
 const SLACK_BYTES = MIB;
+/** Enough for some hundred lines that undo something. */
+const RESERVE_BYTES = 256 * KIB;
 const SNAPSHOT_CHUNK_CHARACTERS = MIB;
 
 export interface JournalOptions {
@@ -50,6 +52,7 @@ export class Journal {
     let torn: TornEnd | undefined;
     if (await exists(path)) torn = await journal.#read();
     else await journal.#rewrite();
+    await journal.#keepReserve();
     return { journal, torn };
   }
 
@@ -81,9 +84,38 @@ export class Journal {
    * Adds a line and stores it. After an error the file is as it was before, or is written anew with the next line.
    *
    * @param value as JSON; the snapshot does not have it yet
+   * @param isCleanup when the disk is full, this may use the reserve: what undoes a failed change must not fail as well
    * @throws PatchVdiError `space` | `sink`
    */
-  async append(value: unknown): Promise<void> {
+  async append(value: unknown, isCleanup = false): Promise<void> {
+    try {
+      await this.#append(value);
+    } catch (error) {
+      if (!isCleanup || !isPatchVdiError(error) || error.kind !== 'space') throw error;
+      await rm(this.#reservePath, { force: true });
+      await this.#append(value);
+    }
+  }
+
+  /** Space that is kept for bad times. When there is none for it, there will be later. */
+  async #keepReserve(): Promise<void> {
+    try {
+      await writeFile(this.#reservePath, new Uint8Array(RESERVE_BYTES).fill(0x2e), {
+        flag: 'wx',
+        mode: 0o600,
+      });
+    } catch (error) {
+      if (systemErrorCode(error) === 'EEXIST') return;
+      await rm(this.#reservePath, { force: true });
+      trace('pool', () => `the journal has no reserve: ${String(error)}`);
+    }
+  }
+
+  get #reservePath(): string {
+    return `${this.#path}.reserve`;
+  }
+
+  async #append(value: unknown): Promise<void> {
     if (this.#file === undefined) await this.#rewrite();
     const { text, link } = encodeLine(this.#link, value);
     const line = Buffer.from(text);
@@ -108,6 +140,7 @@ export class Journal {
   async compact(): Promise<void> {
     try {
       await this.#rewrite();
+      await this.#keepReserve();
     } catch (error) {
       trace('pool', () => `the journal could not be written anew: ${String(error)}`);
       this.#limitBytes = this.#bytes + this.#slackBytes;

@@ -56,6 +56,8 @@ export interface ErrorScene {
   readonly location: string;
   /** The task that was cancelled, or the NULL ref. */
   readonly task: string;
+  /** Absolute; what is full may be the disk of this one. */
+  readonly stateFolder: string;
   /** What comes in: a patch, or the bytes of any disk. */
   readonly upload: 'patch' | 'disk';
 }
@@ -79,7 +81,10 @@ const TRANSLATIONS: Readonly<Record<ErrorKind, Translation>> = {
     scene.upload === 'disk'
       ? deviceError(error, scene)
       : new PoolError('INVALID_PATCH_WITH_LOG', [words(error)], error),
-  space: (error, { location }) => new PoolError('OUT_OF_SPACE', [location], error),
+  space: (error, { location, stateFolder }) => {
+    const isState = error.context.path?.startsWith(stateFolder) === true;
+    return new PoolError('OUT_OF_SPACE', [isState ? stateFolder : location], error);
+  },
   interrupted: (error, { task }) => new PoolError('TASK_CANCELLED', [task], error),
   sink: deviceError,
   image: deviceError,

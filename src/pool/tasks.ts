@@ -1,4 +1,5 @@
 import type { Database } from './database.js';
+import type { Draft } from './draft.js';
 import { NULL_REF, datetimeText, type Ref } from './fields.js';
 import { PoolError, isPoolError, toPoolError, type ErrorScene } from './pool-error.js';
 
@@ -8,6 +9,8 @@ export interface TasksOptions {
   readonly now: () => number;
   readonly newUuid: () => string;
   readonly host: Ref;
+  /** Absolute. */
+  readonly stateFolder: string;
 }
 
 /** Finished tasks that are kept; the oldest go first. */
@@ -22,9 +25,11 @@ export class Tasks {
   readonly #now: () => number;
   readonly #newUuid: () => string;
   readonly #host: Ref;
+  readonly #stateFolder: string;
   readonly #cancellers = new Map<Ref, AbortController>();
 
-  constructor({ database, now, newUuid, host }: TasksOptions) {
+  constructor({ database, now, newUuid, host, stateFolder }: TasksOptions) {
+    this.#stateFolder = stateFolder;
     this.#database = database;
     this.#now = now;
     this.#newUuid = newUuid;
@@ -76,30 +81,30 @@ export class Tasks {
     this.#cancellers.get(task)?.abort(new PoolError('TASK_CANCELLED', [task]));
   }
 
-  succeed(task: Ref, result: string): Promise<void> {
-    return this.#finish(task, { status: 'success', progress: 1, result });
+  /** As part of a change: what it does is done when the task says so, and not otherwise. */
+  succeedIn(draft: Draft, task: Ref | undefined, result: string): void {
+    if (task === undefined || draft.find('task', task) === undefined) return;
+    const finished = datetimeText(this.#now());
+    draft.update('task', task, { status: 'success', progress: 1, result, finished });
   }
 
   fail(task: Ref, error: PoolError): Promise<void> {
     const status = error.code === 'TASK_CANCELLED' ? 'cancelled' : 'failure';
-    return this.#finish(task, { status, error_info: error.description });
-  }
-
-  async #finish(task: Ref, values: Partial<FinishedTask>): Promise<void> {
-    this.#cancellers.delete(task);
     const finished = datetimeText(this.#now());
-    await this.#database.change((draft) => {
-      if (draft.find('task', task) !== undefined) draft.update('task', task, { ...values, finished });
-    });
+    return this.#database.change((draft) => {
+      if (draft.find('task', task) === undefined) return;
+      draft.update('task', task, { status, error_info: error.description, finished });
+    }, true);
   }
 
   /**
-   * Does something as a task: its result becomes the task's, its failure too, translated.
+   * Does something as a task: its failure becomes the task's, translated.
    *
    * @param task of the caller; undefined: it is not followed
+   * @param work must end with a change that calls {@link succeedIn}
    * @throws PoolError
    */
-  async run<Result extends string>(
+  async run<Result>(
     task: Ref | undefined,
     scene: Pick<ErrorScene, 'upload'> & { readonly location: () => string },
     signal: AbortSignal | undefined,
@@ -107,21 +112,27 @@ export class Tasks {
   ): Promise<Result> {
     const signals = [signal, task === undefined ? undefined : this.signal(task)];
     const any = AbortSignal.any(signals.filter((one) => one !== undefined));
-    let result: Result;
     try {
       any.throwIfAborted();
-      result = await work(any);
+      return await work(any);
     } catch (cause) {
       const cancelled = any.aborted && !isPoolError(cause);
       const error = cancelled
         ? new PoolError('TASK_CANCELLED', [task ?? NULL_REF], cause)
-        : toPoolError(cause, { location: scene.location(), task: task ?? NULL_REF, upload: scene.upload });
+        : toPoolError(cause, this.#scene(scene, task));
       // The state folder may be full: then the task ends with the next start, and the error is the first one.
       if (task !== undefined) await this.fail(task, error).catch(() => undefined);
       throw error;
+    } finally {
+      if (task !== undefined) this.#cancellers.delete(task);
     }
-    if (task !== undefined) await this.succeed(task, result);
-    return result;
+  }
+
+  #scene(
+    { upload, location }: Pick<ErrorScene, 'upload'> & { readonly location: () => string },
+    task: Ref | undefined,
+  ): ErrorScene {
+    return { upload, location: location(), task: task ?? NULL_REF, stateFolder: this.#stateFolder };
   }
 
   /** At the start nothing is under way. @returns the tasks that were */
@@ -136,11 +147,4 @@ export class Tasks {
       }),
     );
   }
-}
-
-interface FinishedTask {
-  readonly status: 'success' | 'failure' | 'cancelled';
-  readonly progress: number;
-  readonly result: string;
-  readonly error_info: readonly string[];
 }
