@@ -42,13 +42,6 @@ export async function removeUnfinished(folder: string, uuids: ReadonlySet<string
   return names;
 }
 
-/** Bytes that everything in the folder takes, as far as one level down. */
-export async function bytesIn(folder: string): Promise<number> {
-  let total = 0;
-  for (const name of await readdir(folder)) total += await allocatedBytes(join(folder, name));
-  return total;
-}
-
 /** 0 for a file that is gone. */
 export async function allocatedBytes(path: string): Promise<number> {
   try {

@@ -1,12 +1,11 @@
 import { constants } from 'node:fs';
-import { copyFile, rm, stat, statfs } from 'node:fs/promises';
+import { copyFile, rm, stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { uuidBytes } from '../build/identity.js';
 import { systemErrorCode } from '../errors.js';
 import type { Image } from '../inspect/image.js';
 import { openImage } from '../inspect/open-image.js';
 import { FileSink } from '../io/file-sink.js';
-import { openReader } from '../io/open-reader.js';
 import { writeFailure } from '../io/system-errors.js';
 import { trace } from '../trace.js';
 import { MIB } from '../units.js';
@@ -14,7 +13,6 @@ import { countedStream, tooLong } from './counted-stream.js';
 import { dataRuns, streamRuns } from './disk-runs.js';
 import {
   allocatedBytes,
-  bytesIn,
   diskPath,
   disksIn,
   isUuid,
@@ -22,10 +20,11 @@ import {
   removeUnfinished,
   unfinishedPath,
 } from './folder-places.js';
+import { openExport } from './open-export.js';
 import { makeRepositoryFolder } from './make-folder.js';
+import { folderFreeBytes, folderUsage } from './folder-space.js';
 import { openImportedVhd } from './vhd-import.js';
 import { PoolError } from './pool-error.js';
-import { openRawStream } from './raw-export.js';
 import { syncFolder } from './store-folder.js';
 import type {
   DiskBytes,
@@ -40,7 +39,6 @@ import type {
   VdiRequest,
   VdiWriting,
 } from './storage.js';
-import { openVhdStream } from './vhd-export.js';
 
 export interface FolderRepositoryOptions {
   readonly path: string;
@@ -104,26 +102,15 @@ export class FolderRepository implements StorageRepository {
 
   async usage(): Promise<RepositoryUsage> {
     await this.#requireReachable();
-    const { blocks, bsize } = await statfs(this.#folder);
-    let virtualAllocation = 0;
-    for (const uuid of await disksIn(this.#folder)) {
-      virtualAllocation += (await stat(diskPath(this.#folder, uuid))).size;
-    }
-    return {
-      physicalSize: this.#quotaBytes ?? blocks * bsize,
-      physicalUtilisation: await bytesIn(this.#folder),
-      virtualAllocation,
-    };
+    return await folderUsage(this.#folder, this.#quotaBytes);
   }
 
   async freeBytes(): Promise<number> {
     await this.#requireReachable();
-    const { bavail, bsize } = await statfs(this.#folder);
-    const ofQuota =
-      this.#quotaBytes === undefined ? Infinity : this.#quotaBytes - (await bytesIn(this.#folder));
+    const free = await folderFreeBytes(this.#folder, this.#quotaBytes);
     let promised = 0;
     for (const bytes of this.#promised.values()) promised += bytes;
-    return Math.max(0, Math.min(bavail * bsize, ofQuota) - promised);
+    return Math.max(0, free - promised);
   }
 
   createVdi(request: VdiRequest): Promise<VdiFacts> {
@@ -257,19 +244,8 @@ export class FolderRepository implements StorageRepository {
 
   async exportVdi(uuid: string, format: TransferFormat, options: TransferOptions = {}): Promise<VdiExport> {
     const { path, sizeBytes } = await this.#pathOf(uuid);
-    const disk = await openReader(path, options.signal === undefined ? {} : { abortSignal: options.signal });
-    const close = (): Promise<void> => disk.close();
-    try {
-      if (format === 'raw') {
-        return { lengthBytes: sizeBytes, stream: () => openRawStream(disk, sizeBytes, options), close };
-      }
-      const identity = { uniqueId: uuidBytes(uuid), createdSeconds: Math.floor(this.#now() / 1000) };
-      const vhd = await openVhdStream(disk, sizeBytes, identity, options);
-      return { lengthBytes: vhd.lengthBytes, stream: () => vhd.bytes(), close };
-    } catch (error) {
-      await disk.close();
-      throw error;
-    }
+    const identity = { uniqueId: uuidBytes(uuid), createdSeconds: Math.floor(this.#now() / 1000) };
+    return await openExport({ path, sizeBytes, format, identity }, options);
   }
 
   async importVdi(uuid: string, source: AsyncIterable<Uint8Array>, options: ImportOptions): Promise<void> {

@@ -62,6 +62,8 @@ export class Tasks {
     if (canceller === undefined) {
       canceller = new AbortController();
       this.#cancellers.set(task, canceller);
+      // It may have been cancelled before anything began.
+      if (this.#database.find('task', task)?.status === 'cancelling') canceller.abort(cancelled(task));
     }
     return canceller.signal;
   }
@@ -78,7 +80,7 @@ export class Tasks {
     await this.#database.change((draft) => {
       if (draft.get('task', task).status === 'pending') draft.update('task', task, { status: 'cancelling' });
     });
-    this.#cancellers.get(task)?.abort(new PoolError('TASK_CANCELLED', [task]));
+    this.#cancellers.get(task)?.abort(cancelled(task));
   }
 
   /** As part of a change: what it does is done when the task says so, and not otherwise. */
@@ -116,8 +118,8 @@ export class Tasks {
       any.throwIfAborted();
       return await work(any);
     } catch (cause) {
-      const cancelled = any.aborted && !isPoolError(cause);
-      const error = cancelled
+      const stopped = any.aborted && !isPoolError(cause);
+      const error = stopped
         ? new PoolError('TASK_CANCELLED', [task ?? NULL_REF], cause)
         : toPoolError(cause, this.#scene(scene, task));
       // The state folder may be full: then the task ends with the next start, and the error is the first one.
@@ -147,4 +149,8 @@ export class Tasks {
       }),
     );
   }
+}
+
+function cancelled(task: Ref): PoolError {
+  return new PoolError('TASK_CANCELLED', [task]);
 }
