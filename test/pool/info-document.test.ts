@@ -69,7 +69,10 @@ test.for(Object.entries(REFUSED))('refused: %s', ([, document]) => {
 
 test("any text that our kit, and somebody else's parser, take, is read as they do", (context) => {
   requireTool(context, XML_JUDGE);
-  const text = fc.string({ unit: fc.constantFrom(...'aZ09 &<>"\'\t\n\réß漢😀\u2028;#x'), maxLength: 40 });
+  const text = fc.string({
+    unit: fc.constantFrom('😀', ...'aZ09 &<>"\'\t\n\réß漢\u2028;#x'.split('')),
+    maxLength: 40,
+  });
   fc.assert(
     fc.property(text, text, (nameLabel, version) => {
       const document = infoDocument({
@@ -96,7 +99,7 @@ test('random damage ends in a result or in the one error, and a result is what t
   let good = 0;
   fc.assert(
     fc.property(
-      fc.array(fc.tuple(fc.nat(document.length), fc.constantFrom(...' <>&;"\'/=#ax\0')), {
+      fc.array(fc.tuple(fc.nat(document.length), fc.constantFrom(...' <>&;"\'/=#ax\0'.split(''))), {
         minLength: 1,
         maxLength: 3,
       }),

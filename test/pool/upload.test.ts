@@ -31,7 +31,7 @@ test('"Add a field `pool_patch.VDI` of type `Ref(VDI)`. When a new patch is stor
   const task = await pool.tasks.create('upload');
   const ref = await upload(pool, patch, { task });
   const record = pool.database.getRecord('pool_patch', ref);
-  const vdi = pool.database.get('VDI', String(record['VDI']));
+  const vdi = pool.database.get('VDI', pool.database.get('pool_patch', ref).VDI);
   expect(record).toEqual({
     uuid: patch.uuid,
     name_label: 'XS71E001',

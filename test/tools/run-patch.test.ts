@@ -48,7 +48,7 @@ test('it gets its command and a clean environment, and its outputs and exit code
   expect(ended).toMatchObject({ exitCode: 3, signal: undefined, stopped: undefined });
   const [first, ...variables] = ended.stdout.trim().split('\n');
   expect(first).toBe('./patch info');
-  const names = variables.map((line) => line.split('=')[0]).sort();
+  const names = variables.map((line) => line.split('=')[0] ?? '').sort();
   expect(names.filter((name) => name !== '_')).toEqual(['HOME', 'LC_ALL', 'PATH', 'PWD', 'SHELL', 'TZ']);
 });
 
