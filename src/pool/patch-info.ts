@@ -42,7 +42,7 @@ export async function askPatch(
 ): Promise<PatchInfo> {
   const user = unprivilegedUser();
   await chmod(join(folder, CLEAR_TEXT_FILE), user === undefined ? 0o500 : 0o555);
-  await chmod(folder, user === undefined ? 0o700 : 0o711);
+  await chmod(folder, user === undefined ? 0o700 : 0o755);
   const {
     exitCode,
     signal: killedBy,

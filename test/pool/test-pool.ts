@@ -3,6 +3,7 @@ import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
 import { designPatch, type PatchRequest } from '../../src/kit/make-patch.js';
+import { Framer, frameBytes, frameMessage } from '../../src/kit/message-frame.js';
 import { openPatch } from '../../src/kit/patch-stream.js';
 import { testKeySigner } from '../../src/kit/signer.js';
 import { makeTestKey, publicKeyring } from '../../src/kit/test-key.js';
@@ -39,6 +40,30 @@ export async function samplePatch(
   for await (const part of stream.bytes()) parts.push(part);
   const bytes = Buffer.concat(parts);
   return { uuid: design.info.uuid, bytes, sha256: sha256(bytes) };
+}
+
+/** Any clear text as a signed message. */
+export async function signedMessage(clearText: string): Promise<Buffer> {
+  const signer = testKeySigner(KEY);
+  const clear = Buffer.from(clearText);
+  const total = clear.length + frameBytes(signer.onePass.length, signer.signatureBytes);
+  const { runs } = frameMessage(total, signer.onePass, signer.signatureBytes);
+  const running = await signer.start(0);
+  await running.update(clear);
+  const signature = await running.finish();
+  return Buffer.concat([...new Framer(runs).frame(clear), signature]);
+}
+
+/** A patch of the time before VDIs: a file in the master's folder, and its record. */
+export async function oldPatch(
+  pool: Pool,
+  { uuid, bytes }: SamplePatch,
+): Promise<{ ref: string; path: string }> {
+  const path = join(pool.patchFolder, uuid);
+  writeFileSync(path, bytes);
+  const values = { uuid, name_label: 'old', size: bytes.length, filename: path };
+  const ref = await pool.database.change((draft) => draft.create('pool_patch', values));
+  return { ref, path };
 }
 
 export function sha256(bytes: Uint8Array): string {
