@@ -83,6 +83,14 @@ export class Tasks {
     this.#cancellers.get(task)?.abort(cancelled(task));
   }
 
+  /** `task.destroy`: who asked for it has seen how it ended. What it was for goes on. @throws PoolError HANDLE_INVALID */
+  async destroy(task: Ref): Promise<void> {
+    await this.#database.change((draft) => {
+      draft.get('task', task);
+      draft.remove('task', task);
+    });
+  }
+
   /** As part of a change: what it does is done when the task says so, and not otherwise. */
   succeedIn(draft: Draft, task: Ref | undefined, result: string): void {
     if (task === undefined || draft.find('task', task) === undefined) return;

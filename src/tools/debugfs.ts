@@ -36,5 +36,5 @@ export async function trimPatchFile(request: TrimRequest, call: E2fsprogsCall): 
     ...call,
     variables: fakeTime(call.epochSeconds),
   });
-  requireSilence('debugfs', 'give the file patch its size and mode', result);
+  requireSilence('debugfs', 'give the file patch its size and mode', result, call);
 }
