@@ -56,8 +56,8 @@ export class UploadGuard {
     const { signature } = options.verify;
     if (signature === undefined) return new UploadGuard(options, undefined);
     const { environment, abortSignal, clearTextPath, scratchBytes: clearTextLimitBytes } = options;
-    const limits = { environment, clearTextLimitBytes, clearTextPath, abortSignal };
-    const verifier = await startVerifier(signature, limits);
+    const clearText = { clearTextLimitBytes, clearTextPath, clearTextIsScratch: true };
+    const verifier = await startVerifier(signature, { ...clearText, environment, abortSignal });
     return new UploadGuard(options, verifier);
   }
 
