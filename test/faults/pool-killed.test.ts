@@ -122,6 +122,13 @@ async function check(pool: Pool, place: PoolPlace, expectations: Expectations, w
     database.all('VDI').map(([, { state }]) => state),
     when,
   ).not.toContain('creating');
+  // No VDI that nobody can have been told of: every one is a patch's, or a copy, and has a whole patch in it.
+  const backing = new Set(database.all('pool_patch').map(([, { VDI }]) => VDI));
+  for (const [ref, { uuid }] of database.all('VDI')) {
+    if (backing.has(ref)) continue;
+    const content = await contentOf(pool, ref).catch((error: unknown) => String(error));
+    expect([...contents], `${when}: what is in VDI ${uuid}`).toContain(content);
+  }
   // No record that leads nowhere, and every acknowledged upload whole.
   const found = new Map<string, string>();
   for (const [, record] of database.all('pool_patch')) {
@@ -195,6 +202,7 @@ test(
     }
     await (await openAt(place)).close();
 
+    const contents = new Set(patches.map(({ sha256: content }) => content));
     const expectations = new Expectations();
     const planPath = join(folder, 'plan.json');
     let disturbed = 0;
@@ -213,7 +221,7 @@ test(
       const pool = await openAt(place);
       try {
         if (pool.report.unfinishedVdis.length + pool.report.remains.length > 0) disturbed += 1;
-        await check(pool, place, expectations, when);
+        await check(pool, place, expectations, contents, when);
       } finally {
         await pool.close();
       }
