@@ -109,7 +109,13 @@ async function contentOf(pool: Pool, vdi: string): Promise<string> {
 }
 
 /** Everything that must hold after a restart; the expectations become what was found. */
-async function check(pool: Pool, place: PoolPlace, expectations: Expectations, when: string): Promise<void> {
+async function check(
+  pool: Pool,
+  place: PoolPlace,
+  expectations: Expectations,
+  contents: ReadonlySet<string>,
+  when: string,
+): Promise<void> {
   const { database, report } = pool;
   expect(report, when).toMatchObject({ lostVdis: [], unknownDisks: [], unreachableSrs: [] });
   // No orphan VDI, no record without its disk, no temporary file.
