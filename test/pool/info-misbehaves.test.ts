@@ -1,4 +1,5 @@
-import { readdirSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { geteuid } from 'node:process';
 import { expect, test } from 'vitest';
 import { filesOf, refused, signedMessage, testPool, upload } from './test-pool.js';
@@ -50,6 +51,18 @@ test('a clear text that cannot be run is an INTERNAL_ERROR that says so', async 
   expect(error.code).toBe('INTERNAL_ERROR');
   expect(error.parameters[0]).toContain('the patch could not be started');
   expect(filesOf(place)).toEqual([]);
+});
+
+test('cancelled while info runs: TASK_CANCELLED at once, and nothing is left', async () => {
+  const { pool, place } = await testPool();
+  const task = await pool.tasks.create('upload');
+  const uploading = refused(upload(pool, { bytes: await signedMessage('#!/bin/sh\nsleep 300\n') }, { task }));
+  const scratch = () => readdirSync(place.sr('one')).find((name) => name.endsWith('.info.tmp'));
+  const running = () => existsSync(join(place.sr('one'), scratch() ?? '', 'patch'));
+  await expect.poll(running, { timeout: 20_000 }).toBe(true);
+  await pool.tasks.cancel(task);
+  expect((await uploading).description).toEqual(['TASK_CANCELLED', task]);
+  expect([filesOf(place), pool.database.getAll('VDI')]).toEqual([[], []]);
 });
 
 test('info runs as nobody, beside its own file and nothing else, and what it leaves behind is dead and gone', async () => {

@@ -11,6 +11,7 @@ import {
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { Database, JOURNAL_FILE } from '../../src/pool/database.js';
+import { encodeLine } from '../../src/pool/journal-line.js';
 import { requireRoot } from '../oracles/require-tool.js';
 import { withSmallDisk } from '../oracles/kernel-mount.js';
 import { temporaryFolder } from '../oracles/temporary-folder.js';
@@ -132,6 +133,25 @@ test.for([
   writeFileSync(path, `${change(lines).join('\n')}\n`);
   await expect(open(folder)).rejects.toMatchObject({ kind: 'image', message: /damaged in line/ });
 });
+
+test.for([
+  ['of an unknown class', ['VM', 'OpaqueRef:x', {}], 'a record of the class "VM"'],
+  ['with an unknown field', ['SR', 'OpaqueRef:x', { colour: 'red' }], 'a SR with an unknown field "colour"'],
+  [
+    'with a number for a text',
+    ['SR', 'OpaqueRef:x', { name_label: 7 }],
+    'a SR whose name_label is no string',
+  ],
+  ['that is no triple', ['SR'], 'a change that is no triple'],
+] as const)(
+  'a record %s, rightly stored by another version: it refuses to start',
+  async ([, change, found]) => {
+    const { path, folder, lines } = await journalOf(1);
+    const link = lines.at(-1)?.slice(0, 16) ?? '';
+    appendFileSync(path, encodeLine(link, { g: 9, c: [change] }).text);
+    await expect(open(folder)).rejects.toMatchObject({ kind: 'image', context: { path, found } });
+  },
+);
 
 test('an empty journal, and one of another program, are refused', async () => {
   const { path, folder } = await journalOf(1);
