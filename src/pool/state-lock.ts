@@ -1,10 +1,18 @@
 import { lstatSync, unlinkSync } from 'node:fs';
 import { connect, createServer, type Server } from 'node:net';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { PatchVdiError, systemErrorCode } from '../errors.js';
 
 /** A socket in the state folder: it answers as long as its process lives, however that ends. */
 export const LOCK_FILE = 'lock';
+
+/**
+ * A process that was killed while it started a program may have left a copy of itself that has its sockets until it
+ * becomes that program (seen in tests): so an answer is believed only when it stays.
+ */
+const ATTEMPTS = 20;
+const RETRY_MILLISECONDS = 100;
 
 export interface StateLock {
   release(): Promise<void>;
@@ -47,7 +55,7 @@ function inUse(folder: string): PatchVdiError {
  */
 export async function lockState(folder: string): Promise<StateLock> {
   const path = join(folder, LOCK_FILE);
-  for (let attempt = 0; attempt < 3; attempt += 1) {
+  for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
     try {
       const server = await listen(path);
       const { ino } = lstatSync(path);
@@ -67,7 +75,10 @@ export async function lockState(folder: string): Promise<StateLock> {
           cause: error,
         });
       }
-      if (await isAnswering(path)) throw inUse(folder);
+      if (await isAnswering(path)) {
+        await sleep(RETRY_MILLISECONDS);
+        continue;
+      }
       // Left by a process that was killed.
       try {
         unlinkSync(path);
