@@ -111,7 +111,7 @@ export async function buildPatchImage(options: BuildOptions): Promise<BuildResul
     const first: unknown = stop.signal.aborted ? stop.signal.reason : error;
     stop.abort(isPatchVdiError(error) ? error : interruption(error));
     const leftBehind = job?.sink.leftBehind?.();
-    throw withLeftovers(first, leftBehind, await cleanup.run());
+    throw withLeftovers(first, leftBehind, await cleanup.runAfterFailure());
   } finally {
     options.signal?.removeEventListener('abort', onAbort);
   }

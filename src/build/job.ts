@@ -1,3 +1,4 @@
+import { rm } from 'node:fs/promises';
 import type { Chunk, UploadSource } from '../io/chunk.js';
 import type { Sink } from '../io/sink.js';
 import { Spool } from '../io/spool.js';
@@ -68,9 +69,13 @@ export async function startGuard(job: Job, room: Room): Promise<UploadGuard> {
     imageBytes,
     ...room,
     environment,
+    clearTextPath: options.clearTextPath,
     abortSignal: job.stop.signal,
   });
   job.cleanup.add(() => guard.dispose());
+  const { clearTextPath } = options;
+  // The verdict may be good and the build fail all the same.
+  if (clearTextPath !== undefined) job.cleanup.addForFailure(() => rm(clearTextPath, { force: true }));
   return guard;
 }
 

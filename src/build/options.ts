@@ -88,6 +88,12 @@ export interface BuildOptions extends ImageOptions {
   readonly source: SourceOption;
   readonly sink: SinkOption;
   readonly verify: VerifyOption;
+  /**
+   * A name that is not in use, in a folder that exists: the clear text of a signed message gets it (mode 0600) when the
+   * verdict is good. When the build fails, nothing is left there either. It is to be used at once: unlike the image it
+   * is not stored so that it survives a power failure.
+   */
+  readonly clearTextPath?: string | undefined;
   /** Where an upload is kept that must be spooled; default: the environment's temporary folder. */
   readonly spoolFolder?: string | undefined;
   /** Report the SHA-256 of the upload. Costs about a third of the time. */

@@ -21,6 +21,8 @@ export interface GuardOptions {
   /** The clear text of a signed message must fit into this. */
   readonly scratchBytes: number;
   readonly environment: ToolEnvironment;
+  /** Where gpgv puts the clear text of a signed message. */
+  readonly clearTextPath?: string | undefined;
   readonly abortSignal: AbortSignal;
 }
 
@@ -53,8 +55,9 @@ export class UploadGuard {
   static async start(options: GuardOptions): Promise<UploadGuard> {
     const { signature } = options.verify;
     if (signature === undefined) return new UploadGuard(options, undefined);
-    const { environment, abortSignal, scratchBytes: clearTextLimitBytes } = options;
-    const verifier = await startVerifier(signature, { environment, clearTextLimitBytes, abortSignal });
+    const { environment, abortSignal, clearTextPath, scratchBytes: clearTextLimitBytes } = options;
+    const clearText = { clearTextLimitBytes, clearTextPath, clearTextIsScratch: true };
+    const verifier = await startVerifier(signature, { ...clearText, environment, abortSignal });
     return new UploadGuard(options, verifier);
   }
 

@@ -52,6 +52,11 @@ export class Spool {
     return new FileSource(name, this.#fd, this.#length, 0, false);
   }
 
+  /** For whoever reads the spooled bytes at any place; valid until `close`. */
+  get place(): { readonly fd: number; readonly name: string } {
+    return { fd: this.#fd, name: `the spool in ${this.#folder}` };
+  }
+
   close(): void {
     closeSync(this.#fd);
   }

@@ -66,14 +66,15 @@ export class ClearTextFile {
    * Makes sure that what gpgv wrote, after it has exited, is whole and stored on the disk. It has no name yet.
    *
    * @param clearTextBytes by our own count
+   * @param mustSurvive false: it is whole, but a power failure may take it
    * @throws PatchVdiError `tool` for another length, `space` | `sink` when it cannot be stored
    */
-  async store(clearTextBytes: number): Promise<void> {
+  async store(clearTextBytes: number, mustSurvive = true): Promise<void> {
     try {
       this.#identity = await this.#file.stat({ bigint: true });
       const { size } = this.#identity;
       if (size !== BigInt(clearTextBytes)) throw wrongLength(this.#finalPath, Number(size), clearTextBytes);
-      await this.#file.sync();
+      if (mustSurvive) await this.#file.sync();
     } catch (cause) {
       throw clearTextFailure(this.#finalPath, cause, 'sink');
     }

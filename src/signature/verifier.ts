@@ -54,6 +54,8 @@ export interface VerifierOptions {
    * nothing is left of it. Only for signed messages: with a detached signature the upload itself is what was signed.
    */
   readonly clearTextPath?: string | undefined;
+  /** The clear text is for a short while: it need not survive a power failure, and is not waited for. */
+  readonly clearTextIsScratch?: boolean | undefined;
   readonly abortSignal?: AbortSignal | undefined;
   /** How long gpgv may take after it has read everything; default one minute, it needs milliseconds. */
   readonly exitTimeoutMilliseconds?: number;
@@ -193,7 +195,7 @@ class GpgvVerifier implements UploadVerifier {
     const fault = clearTextFault(result);
     if (fault !== undefined) throw gpgvCannotWrite(this.#clearText.parentFolder, printable(fault, 200));
     const verdict = judge(result, signatures, this.#policy, this.clearTextBytes);
-    await this.#clearText.store(this.clearTextBytes);
+    await this.#clearText.store(this.clearTextBytes, this.#options.clearTextIsScratch !== true);
     // Nothing can come between these two: an abort from here on comes too late.
     this.#throwIfOver();
     this.#clearText.name();

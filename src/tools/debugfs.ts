@@ -59,5 +59,5 @@ export async function changeImage(
     folder,
     variables: fakeTime(call.epochSeconds),
   });
-  requireSilence('debugfs', operation, result);
+  requireSilence('debugfs', operation, result, call);
 }

@@ -28,7 +28,12 @@ const BANNER = /^(?:mke2fs|debugfs|e2fsck) (\d+(?:\.\d+)*)\S* \([^)]*\)$/;
  *
  * @throws PatchVdiError `tool` with the program's own words
  */
-export function requireSilence(program: string, operation: string, result: ToolResult): void {
+export function requireSilence(
+  program: string,
+  operation: string,
+  result: ToolResult,
+  { environment }: Pick<E2fsprogsCall, 'environment'>,
+): void {
   const lines = result.stderr.split('\n').filter((line) => line.trim() !== '');
   const banner = BANNER.exec(lines[0] ?? '');
   const minimum = knownTools().find((tool) => tool.program === program)?.minimumVersion;
@@ -44,7 +49,7 @@ export function requireSilence(program: string, operation: string, result: ToolR
   // These programs write nothing but templates, so it is the temporary folder that is full.
   if (!result.stderr.includes('No space left on device')) throw failure;
   throw new PatchVdiError('space', 'there is no room left for temporary files', {
-    context: failure.context,
+    context: { ...failure.context, path: environment.temporaryFolder },
     hint: 'set TMPDIR to another folder',
     cause: failure,
   });
@@ -64,7 +69,7 @@ export async function checkFilesystem(imagePath: string, call: E2fsprogsCall): P
   const passes = lines.filter((line) => /^Pass [1-5]: /.test(line));
   const remarks = lines.filter((line) => !passes.includes(line) && !/: \d+\/\d+ files \(/.test(line));
   const stderr = [result.stderr.trim(), ...remarks].join('\n');
-  requireSilence('e2fsck', 'find the file system clean', { ...result, stderr });
+  requireSilence('e2fsck', 'find the file system clean', { ...result, stderr }, call);
   if (passes.length !== 5) {
     throw new PatchVdiError('tool', 'e2fsck did not check the file system', {
       context: { operation: 'run e2fsck', found: `${passes.length} passes`, expected: '5 passes' },

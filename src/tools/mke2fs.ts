@@ -61,7 +61,7 @@ async function runMke2fs(
   const args = ['-F', ...kind, '-E', options, '-U', request.uuid, ...label];
   const variables = { MKE2FS_CONFIG: configPath, ...fakeTime(call.epochSeconds) };
   const result = await runTool('mke2fs', [...args, request.imagePath], { ...call, variables });
-  requireSilence('mke2fs', 'format the template', result);
+  requireSilence('mke2fs', 'format the template', result, call);
 }
 
 /**

@@ -1,15 +1,7 @@
 import { uuidBytes } from '../../build/identity.js';
 import { KIB } from '../../units.js';
 import { seededUuid } from '../seed.js';
-import {
-  ALL_FILESYSTEMS,
-  TRUSTED,
-  differing,
-  found,
-  warned,
-  warnedNotVerified,
-  type DiskFault,
-} from './fault.js';
+import { ALL_FILESYSTEMS, TRUSTED, differing, found, warnedNotVerified, type DiskFault } from './fault.js';
 
 const PACKED = {
   family: 'VHD',

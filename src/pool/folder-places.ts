@@ -1,0 +1,67 @@
+import { readFile, readdir, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { invariant, systemErrorCode } from '../errors.js';
+
+/*
+ * What lies in the folder of a repository: `UUID.raw` for each disk; `.UUID.…` for anything unfinished that belongs to
+ * that disk; and a mark that says which repository this is, so that the empty folder below a file system that is not
+ * mounted is not taken for a repository that has lost all of its disks.
+ */
+
+export const MARK_FILE = '.patch-vdi-sr.json';
+
+const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+const DISK_NAME = /^([0-9a-f-]{36})\.raw$/;
+const UNFINISHED_NAME = /^\.([0-9a-f-]{36})\./;
+
+/** Whether a text may become part of a path. */
+export function isUuid(text: string): boolean {
+  return UUID.test(text);
+}
+
+export function diskPath(folder: string, uuid: string): string {
+  invariant(isUuid(uuid), 'a disk is named by a UUID');
+  return join(folder, `${uuid}.raw`);
+}
+
+/** A name beside the disk that {@link unfinishedIn} finds again. */
+export function unfinishedPath(folder: string, uuid: string, purpose: string): string {
+  invariant(isUuid(uuid), 'a disk is named by a UUID');
+  return join(folder, `.${uuid}.${purpose}`);
+}
+
+export async function disksIn(folder: string): Promise<string[]> {
+  const names = await readdir(folder);
+  return names.flatMap((name) => DISK_NAME.exec(name)?.[1] ?? []).filter(isUuid);
+}
+
+/** Removes files and folders that belong to those disks but are none. */
+export async function removeUnfinished(folder: string, uuids: ReadonlySet<string>): Promise<string[]> {
+  const names = (await readdir(folder)).filter((name) => uuids.has(UNFINISHED_NAME.exec(name)?.[1] ?? ''));
+  for (const name of names) await rm(join(folder, name), { recursive: true, force: true });
+  return names;
+}
+
+/** 0 for a file that is gone. */
+export async function allocatedBytes(path: string): Promise<number> {
+  try {
+    // In units of 512 bytes whatever the file system's block is (stat(2)).
+    return (await stat(path)).blocks * 512;
+  } catch (error) {
+    if (systemErrorCode(error) === 'ENOENT') return 0;
+    throw error;
+  }
+}
+
+/** The UUID of the repository whose folder this is; undefined when it is none, or not there. */
+export async function markOf(folder: string): Promise<string | undefined> {
+  let text: string;
+  try {
+    text = await readFile(join(folder, MARK_FILE), 'utf8');
+  } catch (error) {
+    if (['ENOENT', 'ENOTDIR'].includes(systemErrorCode(error) ?? '')) return undefined;
+    throw error;
+  }
+  const uuid = /"uuid": "([0-9a-f-]{36})"/.exec(text)?.[1];
+  return uuid !== undefined && isUuid(uuid) ? uuid : undefined;
+}

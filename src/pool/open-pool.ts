@@ -1,0 +1,137 @@
+import { mkdir } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { writeFailure } from '../io/system-errors.js';
+import type { ToolEnvironment } from '../tools/find.js';
+import { Database } from './database.js';
+import { NULL_REF, type Ref } from './fields.js';
+import { parseInfoDocument, type ParseInfo } from './info-document.js';
+import { INFO_LIMITS, type InfoLimits } from './patch-info.js';
+import type { DeprecatedCall } from './patch-rules.js';
+import { Patches } from './patches.js';
+import type { PatchPolicy } from './receive-patch.js';
+import { recover, type RecoveryReport } from './recover.js';
+import { Repositories } from './repositories.js';
+import { lockState } from './state-lock.js';
+import type { StorageRepository } from './storage.js';
+import { Tasks } from './tasks.js';
+import { Vdis } from './vdis.js';
+
+export interface PoolOptions {
+  /** Made when it is not there (0700). Nobody else may use it. */
+  readonly stateFolder: string;
+  /** This host's, in the order of its PBDs. */
+  readonly repositories: readonly StorageRepository[];
+  /** UUID of the SR that becomes `pool.default_SR`; undefined: as it was. */
+  readonly defaultSr?: string | undefined;
+  readonly policy: PatchPolicy;
+  /** Where programs are; temporary files lie in the state folder, so that the next start can remove them. */
+  readonly environment: Pick<ToolEnvironment, 'searchPath'>;
+  readonly hostName: string;
+  readonly address: string;
+  /** Milliseconds since 1970. */
+  readonly now: () => number;
+  readonly newUuid: () => string;
+  readonly parseInfo?: ParseInfo | undefined;
+  readonly infoLimits?: InfoLimits | undefined;
+  readonly onDeprecated?: ((call: DeprecatedCall, advice: string) => void) | undefined;
+  /** What the journal may grow by beyond its state; default 1 MiB. */
+  readonly journalSlackBytes?: number | undefined;
+}
+
+/** The pool side, ready to be called. */
+export interface Pool {
+  readonly database: Database;
+  readonly tasks: Tasks;
+  readonly vdis: Vdis;
+  readonly patches: Patches;
+  readonly repositories: Repositories;
+  readonly pool: Ref;
+  readonly host: Ref;
+  /** Absolute; this host's patches of the time before VDIs. */
+  readonly patchFolder: string;
+  readonly report: RecoveryReport;
+  /** When no call is under way. */
+  close(): Promise<void>;
+}
+
+interface Folders {
+  readonly state: string;
+  readonly temporary: string;
+  readonly patches: string;
+}
+
+async function makeFolders(stateFolder: string): Promise<Folders> {
+  const state = resolve(stateFolder);
+  const folders = { state, temporary: join(state, 'tmp'), patches: join(state, 'patches') };
+  try {
+    for (const folder of Object.values(folders)) await mkdir(folder, { recursive: true, mode: 0o700 });
+  } catch (cause) {
+    throw writeFailure(state, 0, cause);
+  }
+  return folders;
+}
+
+/** The records that every pool has: one pool, and this host, which is its master. */
+async function firstRecords(database: Database, options: PoolOptions): Promise<{ pool: Ref; host: Ref }> {
+  const { hostName, address, newUuid } = options;
+  return await database.change((draft) => {
+    let host = draft.all('host')[0]?.[0];
+    const facts = { name_label: hostName, hostname: hostName, address };
+    if (host === undefined) host = draft.create('host', { uuid: newUuid(), ...facts });
+    else draft.update('host', host, facts);
+    const pool = draft.all('pool')[0]?.[0] ?? draft.create('pool', { uuid: newUuid(), master: host });
+    return { pool, host };
+  });
+}
+
+async function setDefaultSr(database: Database, pool: Ref, uuid: string | undefined): Promise<void> {
+  if (uuid === undefined) return;
+  await database.change((draft) => {
+    const sr = draft.all('SR').find(([, record]) => record.uuid === uuid)?.[0] ?? NULL_REF;
+    draft.update('pool', pool, { default_SR: sr });
+  });
+}
+
+/**
+ * Opens the state of a pool, or makes one, and puts in order what a dead process left.
+ *
+ * @throws PatchVdiError `usage` when another process has it, `image` when the state is damaged, `space` | `sink`
+ */
+export async function openPool(options: PoolOptions): Promise<Pool> {
+  const { newUuid, now, environment, policy, journalSlackBytes: slackBytes } = options;
+  const folders = await makeFolders(options.stateFolder);
+  const lock = await lockState(folders.state);
+  let database: Database | undefined;
+  try {
+    const slack = slackBytes === undefined ? {} : { slackBytes };
+    const opened = await Database.open({ folder: folders.state, newUuid, ...slack });
+    ({ database } = opened);
+    const { pool, host } = await firstRecords(database, options);
+    const repositories = new Repositories(database, host, options.repositories);
+    await repositories.synchronise(newUuid);
+    await setDefaultSr(database, pool, options.defaultSr);
+    const tasks = new Tasks({ database, now, newUuid, host, stateFolder: folders.state });
+    const vdis = new Vdis({ database, repositories, tasks, newUuid });
+    const receive = {
+      policy,
+      environment: { ...environment, temporaryFolder: folders.temporary },
+      parseInfo: options.parseInfo ?? parseInfoDocument,
+      infoLimits: options.infoLimits ?? INFO_LIMITS,
+    };
+    const { patches: patchFolder, temporary: temporaryFolder } = folders;
+    const { onDeprecated } = options;
+    const services = { database, repositories, vdis, tasks };
+    const patches = new Patches({ ...services, receive, patchFolder, host, onDeprecated });
+    const report = await recover({ ...services, patches, temporaryFolder, torn: opened.torn });
+    const state = database;
+    const close = async (): Promise<void> => {
+      await state.close();
+      await lock.release();
+    };
+    return { ...services, patches, pool, host, patchFolder, report, close };
+  } catch (error) {
+    await database?.close();
+    await lock.release();
+    throw error;
+  }
+}

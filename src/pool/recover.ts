@@ -1,0 +1,80 @@
+import { readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Database } from './database.js';
+import type { Patches } from './patches.js';
+import type { TornEnd } from './read-journal.js';
+import type { Repositories } from './repositories.js';
+import type { StorageRepository } from './storage.js';
+import type { Tasks } from './tasks.js';
+import type { Vdis } from './vdis.js';
+
+/** What a start found of the process before it, and did about it. Lists of UUIDs unless said otherwise. */
+export interface RecoveryReport {
+  /** The end of a change that was never acknowledged, cut off. */
+  readonly torn: TornEnd | undefined;
+  /** VDIs that were being made or destroyed: disk and record removed. */
+  readonly unfinishedVdis: readonly string[];
+  /** VDIs whose disk is gone though their SR is there: record removed. */
+  readonly lostVdis: readonly string[];
+  /** Names of temporary files, removed. */
+  readonly remains: readonly string[];
+  /** Patches with neither file nor VDI: record removed. */
+  readonly patches: readonly string[];
+  /** Tasks that were under way, failed now. */
+  readonly tasks: readonly string[];
+  /** Disks without a record, left alone: none of them is ours (our records come before the disk and go after it). */
+  readonly unknownDisks: readonly string[];
+  /** SRs that are out of reach; nothing was concluded from what is missing in them. */
+  readonly unreachableSrs: readonly string[];
+}
+
+export interface RecoverOptions {
+  readonly database: Database;
+  readonly repositories: Repositories;
+  readonly vdis: Vdis;
+  readonly patches: Patches;
+  readonly tasks: Tasks;
+  readonly temporaryFolder: string;
+  readonly torn: TornEnd | undefined;
+}
+
+interface Found {
+  readonly unfinishedVdis: string[];
+  readonly lostVdis: string[];
+  readonly remains: string[];
+  readonly unknownDisks: string[];
+}
+
+async function recoverRepository(
+  repository: StorageRepository,
+  { database, vdis }: RecoverOptions,
+  found: Found,
+): Promise<void> {
+  const sr = database.findByUuid('SR', repository.facts.uuid);
+  const records = database.all('VDI').filter(([, { SR }]) => SR === sr);
+  // Nothing is under way yet: whatever is unfinished is dead.
+  found.remains.push(...(await repository.removeRemains(new Set(records.map(([, { uuid }]) => uuid)))));
+  const disks = new Set(await repository.listVdis());
+  for (const [ref, { uuid, state }] of records) {
+    if (state === 'ready' && disks.has(uuid)) continue;
+    (state === 'ready' ? found.lostVdis : found.unfinishedVdis).push(uuid);
+    await vdis.remove(ref);
+  }
+  const known = new Set(records.map(([, { uuid }]) => uuid));
+  found.unknownDisks.push(...[...disks].filter((uuid) => !known.has(uuid)));
+}
+
+/** Puts everything in order that a process left which was killed at any moment. Before the first call is served. */
+export async function recover(options: RecoverOptions): Promise<RecoveryReport> {
+  const { repositories, patches, tasks, temporaryFolder, torn } = options;
+  for (const name of await readdir(temporaryFolder)) {
+    await rm(join(temporaryFolder, name), { recursive: true, force: true });
+  }
+  const found: Found = { unfinishedVdis: [], lostVdis: [], remains: [], unknownDisks: [] };
+  const unreachableSrs: string[] = [];
+  for (const repository of repositories.all) {
+    if (await repository.isReachable()) await recoverRepository(repository, options, found);
+    else unreachableSrs.push(repository.facts.uuid);
+  }
+  return { torn, ...found, patches: await patches.collect(), tasks: await tasks.endAll(), unreachableSrs };
+}

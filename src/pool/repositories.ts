@@ -1,0 +1,100 @@
+import type { SrCandidate } from './choose-sr.js';
+import type { Database } from './database.js';
+import { NULL_REF, type Ref } from './fields.js';
+import { PoolError } from './pool-error.js';
+import type { StorageRepository } from './storage.js';
+
+/** The storage repositories that this host has, and their records. */
+export class Repositories {
+  readonly #database: Database;
+  readonly #host: Ref;
+  readonly #byUuid: ReadonlyMap<string, StorageRepository>;
+
+  constructor(database: Database, host: Ref, repositories: readonly StorageRepository[]) {
+    this.#database = database;
+    this.#host = host;
+    this.#byUuid = new Map(repositories.map((repository) => [repository.facts.uuid, repository]));
+  }
+
+  get all(): readonly StorageRepository[] {
+    return [...this.#byUuid.values()];
+  }
+
+  /** @throws PoolError HANDLE_INVALID; SR_HAS_NO_PBDS for one that this host does not have */
+  of(sr: Ref): StorageRepository {
+    const repository = this.#byUuid.get(this.#database.get('SR', sr).uuid);
+    if (repository === undefined) throw new PoolError('SR_HAS_NO_PBDS', [sr]);
+    return repository;
+  }
+
+  /** In the order of the master's PBDs. */
+  async candidates(): Promise<readonly SrCandidate[]> {
+    const attached = this.#database.all('PBD').filter(([, { host }]) => host === this.#host);
+    const found: SrCandidate[] = [];
+    for (const [, pbd] of attached) {
+      const record = this.#database.find('SR', pbd.SR);
+      const repository = record === undefined ? undefined : this.#byUuid.get(record.uuid);
+      if (record === undefined || repository === undefined) continue;
+      const masterCanReach = pbd.currently_attached && (await repository.isReachable());
+      const { capabilities } = repository.facts;
+      found.push({ ref: pbd.SR, uuid: record.uuid, masterCanReach, capabilities });
+    }
+    return found;
+  }
+
+  /** Makes records for what this host has, and says what it can reach now. */
+  async synchronise(newUuid: () => string): Promise<void> {
+    const reachable = new Map<string, boolean>();
+    for (const { facts, ...repository } of this.#withReach())
+      reachable.set(facts.uuid, await repository.reach());
+    await this.#database.change((draft) => {
+      for (const { facts } of this.all) {
+        const values = {
+          uuid: facts.uuid,
+          name_label: facts.nameLabel,
+          type: facts.type,
+          content_type: 'user',
+          shared: facts.shared,
+        };
+        let sr = draft.all('SR').find(([, { uuid }]) => uuid === facts.uuid)?.[0];
+        if (sr === undefined) sr = draft.create('SR', values);
+        else draft.update('SR', sr, values);
+        const state = {
+          device_config: facts.deviceConfig,
+          currently_attached: reachable.get(facts.uuid) === true,
+        };
+        const pbd = draft.all('PBD').find(([, { SR, host }]) => SR === sr && host === this.#host)?.[0];
+        if (pbd !== undefined) draft.update('PBD', pbd, state);
+        else draft.create('PBD', { uuid: newUuid(), host: this.#host, SR: sr, ...state });
+      }
+      // What is no longer in the configuration is detached; its records stay, in case it comes back.
+      for (const [pbd, { SR, host }] of draft.all('PBD')) {
+        const uuid = draft.find('SR', SR)?.uuid ?? NULL_REF;
+        if (host === this.#host && !this.#byUuid.has(uuid)) {
+          draft.update('PBD', pbd, { currently_attached: false });
+        }
+      }
+    });
+    for (const [sr] of this.#database.all('SR')) await this.refreshUsage(sr);
+  }
+
+  #withReach(): readonly { facts: StorageRepository['facts']; reach: () => Promise<boolean> }[] {
+    return this.all.map((repository) => ({
+      facts: repository.facts,
+      reach: () => repository.isReachable(),
+    }));
+  }
+
+  /** Says in the record how full an SR is; nothing for one that is out of reach. */
+  async refreshUsage(sr: Ref): Promise<void> {
+    const uuid = this.#database.find('SR', sr)?.uuid;
+    const repository = uuid === undefined ? undefined : this.#byUuid.get(uuid);
+    if (repository === undefined || !(await repository.isReachable())) return;
+    const { physicalSize, physicalUtilisation, virtualAllocation } = await repository.usage();
+    this.#database.touch('SR', sr, {
+      physical_size: physicalSize,
+      physical_utilisation: physicalUtilisation,
+      virtual_allocation: virtualAllocation,
+    });
+  }
+}
