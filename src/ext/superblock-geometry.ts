@@ -35,6 +35,8 @@ export interface Geometry {
 
 /** A table of groups larger than this is not one of a disk we could read (16 TiB with 4 KiB blocks: 8 MiB). */
 export const MAX_DESCRIPTOR_TABLE_BYTES = 32 * MIB;
+/** 2 TiB in groups of 8 MiB, those of 1 KiB blocks, or 32 TiB in those of 4 KiB: each has two bitmaps to be read. */
+const MAX_GROUPS = 2 ** 18;
 /** 64 KiB (EXT4_MAX_BLOCK_LOG_SIZE); clusters end at 512 MiB (e2fsprogs, EXT2_MAX_CLUSTER_LOG_SIZE). */
 const MAX_LOG_BLOCK_SIZE = 6;
 const MAX_LOG_CLUSTER_SIZE = 19;
@@ -148,6 +150,9 @@ export function decodeGeometry(raw: RawSuperblock, features: Features, report: R
     const offset = (firstDataBlock + 1) * blockBytes;
     const expected = `${MAX_DESCRIPTOR_TABLE_BYTES} at most`;
     throw corrupt('the group descriptor table', offset, `${tableBytes} bytes`, expected);
+  }
+  if (groupCount > MAX_GROUPS) {
+    throw refusal('s_blocks_per_group', `${groupCount} groups`, `${MAX_GROUPS} at most`);
   }
   return {
     blockBytes,

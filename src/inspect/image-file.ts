@@ -1,5 +1,5 @@
 import { setImmediate } from 'node:timers/promises';
-import { PatchVdiError } from '../errors.js';
+import { PatchVdiError, invariant } from '../errors.js';
 import type { ExtFilesystem } from '../ext/filesystem.js';
 import { fileExtents, type Extent } from '../ext/file-extents.js';
 import { filePieces, type FilePiece } from '../ext/file-pieces.js';
@@ -10,6 +10,9 @@ import type { Image } from './image.js';
 
 /** One read is as large as this at most: four times as fast as 64 KiB ones from a file (measured for uploads). */
 const CHUNK_BYTES = MIB;
+
+/** Pieces are read together when that reads at most so many times what is wanted. */
+const MAX_SPAN_FACTOR = 2;
 
 /** A file larger than the disk is read as long as it is not larger than this. */
 const MAX_SPARSE_BYTES = GIB;
@@ -89,10 +92,10 @@ export class ImageFile {
     let turn = 0;
     let reading: Promise<FileChunk> | undefined;
     try {
-      for await (const place of this.#places()) {
+      for await (const places of together(this.#places())) {
         const buffer = buffers[turn % buffers.length] ?? ZEROS;
         turn += 1;
-        const next = this.#readChunk(place, buffer);
+        const next = this.#readChunk(places, buffer);
         // It may fail while the receiver still looks at the one before: whoever awaits it then is told.
         next.catch(() => undefined);
         if (this.#image.forwardOnly) await next;
@@ -128,13 +131,42 @@ export class ImageFile {
     });
   }
 
-  async #readChunk(place: FilePiece, buffer: Uint8Array): Promise<FileChunk> {
-    const { fileOffset, length, diskOffset, inline } = place;
+  /** @param places one; or several with data, in the order of the disk, that one buffer holds with all between them */
+  async #readChunk(places: readonly FilePiece[], buffer: Uint8Array): Promise<FileChunk> {
+    const [first] = places;
+    invariant(first !== undefined, 'there is something to read');
+    const { fileOffset, length, diskOffset, inline } = first;
     if (inline !== undefined) return { fileOffset, bytes: inline.subarray(0, length), zeros: false };
     if (diskOffset === undefined) return { fileOffset, bytes: ZEROS.subarray(0, length), zeros: true };
-    const bytes = buffer.subarray(0, length);
-    await this.#image.readInto(bytes, this.#image.offsetBytes + diskOffset);
+    const bytes = buffer.subarray(0, bytesOf(places));
+    if (places.length === 1) await this.#readDisk(bytes, diskOffset);
+    else await this.#readTogether(places, buffer);
     return { fileOffset, bytes, zeros: false };
+  }
+
+  #readDisk(target: Uint8Array, diskOffset: number): Promise<void> {
+    return this.#image.readInto(target, this.#image.offsetBytes + diskOffset);
+  }
+
+  /** One read for all, from the first to the last; then what is between them is closed up. */
+  async #readTogether(places: readonly FilePiece[], buffer: Uint8Array): Promise<void> {
+    const start = startOf(places[0]);
+    try {
+      await this.#readDisk(buffer.subarray(0, endOf(places.at(-1)) - start), start);
+      let done = 0;
+      for (const place of places) {
+        const from = startOf(place) - start;
+        buffer.copyWithin(done, from, from + place.length);
+        done += place.length;
+      }
+    } catch {
+      // What is between them may be what cannot be read: each for itself says it.
+      let done = 0;
+      for (const place of places) {
+        await this.#readDisk(buffer.subarray(done, done + place.length), startOf(place));
+        done += place.length;
+      }
+    }
   }
 
   /** The pieces cut to the size of a buffer. */
@@ -151,4 +183,39 @@ export class ImageFile {
       }
     }
   }
+}
+
+const startOf = (place: FilePiece | undefined): number => place?.diskOffset ?? 0;
+const endOf = (place: FilePiece | undefined): number => startOf(place) + (place?.length ?? 0);
+
+function bytesOf(places: readonly FilePiece[]): number {
+  return places.reduce((sum, { length }) => sum + length, 0);
+}
+
+/**
+ * Groups of pieces that are read at once: those that follow each other on the disk, with no more between them than
+ * they have themselves. A file in single blocks would else be read block by block.
+ */
+async function* together(places: AsyncIterable<FilePiece>): AsyncGenerator<readonly FilePiece[]> {
+  let group: FilePiece[] = [];
+  let bytes = 0;
+  for await (const place of places) {
+    const span = endOf(place) - startOf(group[0]);
+    const fits =
+      place.diskOffset !== undefined &&
+      place.diskOffset >= endOf(group.at(-1)) &&
+      span <= CHUNK_BYTES &&
+      span <= MAX_SPAN_FACTOR * (bytes + place.length);
+    if (group.length > 0 && !fits) {
+      yield group;
+      [group, bytes] = [[], 0];
+    }
+    group.push(place);
+    bytes += place.length;
+    // Zeros, and what stands in the inode, are nothing to read.
+    if (place.diskOffset !== undefined && place.length < CHUNK_BYTES) continue;
+    yield group;
+    [group, bytes] = [[], 0];
+  }
+  if (group.length > 0) yield group;
 }

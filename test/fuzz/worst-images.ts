@@ -311,29 +311,33 @@ const folderOfItself = Buffer.concat([
 
 export const WORST_IMAGES: readonly WorstImage[] = [
   {
-    what: 'a million groups of 8 blocks, with descriptors that point nowhere',
-    write: writeExt({ blockBytes: 64 * KIB, blockCount: 8 * MIB, blocksPerGroup: 8, emptyDescriptors: true }),
+    what: '262,144 groups of 8 blocks, with descriptors that point nowhere',
+    write: writeExt({ blockBytes: 64 * KIB, blockCount: 2 * MIB, blocksPerGroup: 8, emptyDescriptors: true }),
   },
   {
-    what: 'a million groups of 8 blocks, with descriptors that point to two places in turn',
+    what: '262,144 groups of 8 blocks, with descriptors that point to two places in turn',
     write: writeExt({
       blockBytes: 64 * KIB,
-      blockCount: 8 * MIB,
+      blockCount: 2 * MIB,
       blocksPerGroup: 8,
       alternateBitmaps: true,
     }),
   },
   {
-    what: 'a million groups of 8 blocks of 1 KiB, each with a copy of the superblock',
+    what: '262,144 groups of 8 blocks of 1 KiB, each with a copy of the superblock',
     write: writeExt({
       blockBytes: KIB,
-      blockCount: 8 * MIB,
+      blockCount: 2 * MIB,
       blocksPerGroup: 8,
       superblock: { s_feature_ro_compat: 0 },
     }),
   },
   {
-    what: 'more groups than there can be',
+    what: 'a group more than there can be',
+    write: writeExt({ blockBytes: KIB, blockCount: 2 * MIB + 8, blocksPerGroup: 8 }),
+  },
+  {
+    what: 'far more groups than there can be',
     write: (path) => {
       const { pieces } = makeExt({
         ...small,

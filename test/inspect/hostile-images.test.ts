@@ -193,3 +193,12 @@ test('bitmaps of small groups are read as far as they go', async () => {
   // 512 groups: two bitmaps of 64 KiB each would be 64 MiB.
   expect(reader.bytes).toBeLessThan(MIB);
 });
+
+test('more groups than a disk of 2 TiB has with the smallest blocks are refused before their bitmaps are read', async () => {
+  const groups = 2 ** 18 + 1;
+  const { image } = await opened({ blockBytes: KIB, blockCount: groups * 8 + 1, blocksPerGroup: 8 });
+  await expect(image.filesystem()).rejects.toMatchObject({
+    kind: 'image',
+    context: { found: `${groups} groups`, expected: `${groups - 1} at most` },
+  });
+});
