@@ -72,7 +72,11 @@ const DAMAGES: readonly Damage[] = [
   ['i_extra_isize that is odd', ofInode({ i_extra_isize: 30 }), ['inode-extra-size']],
   ['i_extra_isize beyond the inode', ofInode({ i_extra_isize: 132 }), ['inode-extra-size']],
   ['extents and inline data', ofInode({ i_flags: EXTENTS + INLINE }), ['inode-flags']],
-  ['inline data that is not there', ofInode({ i_flags: INLINE, i_size_lo: 9 }), ['inline-data-missing']],
+  [
+    'inline data that is not there, nor the feature',
+    ofInode({ i_flags: INLINE, i_size_lo: 9 }),
+    ['inode-flags', 'inline-data-missing'],
+  ],
   ['a size of 2^63', ofInode({ i_size_high: 0x80000000 }), ['inode-size', 'error: inode 12 is damaged']],
   ['a file without links', ofInode({ i_links_count: 0 }), ['deleted-inode']],
   ['a file that was deleted', ofInode({ i_dtime: 1_000_000_000 }), ['deleted-inode']],

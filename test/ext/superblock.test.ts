@@ -78,6 +78,8 @@ function expectedGeometry(theirs: Fields, features: readonly string[]) {
     raidStripeWidthBlocks: optional('RAID stripe width'),
     journalInodeNumber: features.includes('has_journal') ? (optional('Journal inode') ?? 0) : 0,
     journalDevice: optional('Journal device') ?? 0,
+    quotaInodeNumbers: ['User', 'Group', 'Project'].map((whose) => optional(`${whose} quota inode`) ?? 0),
+    orphanFileInodeNumber: optional('Orphan file inode') ?? 0,
     mmp: features.includes('mmp')
       ? { block: number('MMP block number'), updateIntervalSeconds: number('MMP update interval') }
       : undefined,
