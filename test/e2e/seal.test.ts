@@ -83,7 +83,10 @@ test('a VHD behind a pipe: all but the seal goes out before the verdict', async 
     stdout: { path: image, through: 'pipe' },
   });
   expect(exitCode).toBe(3);
-  // Two blocks of payload and what stands in front of them; the upload was in them, and still nothing can be done.
-  expect(statSync(image).size).toBe(4096 + 2 * (4096 + 2 * MIB));
+  // Two blocks of payload and what stands in front of them; the upload was in them, and still nothing can be done. What
+  // the pipe has not taken when the verdict comes (it holds 64 KiB) stays here.
+  const all = 4096 + 2 * (4096 + 2 * MIB);
+  expect(statSync(image).size).toBeLessThanOrEqual(all);
+  expect(statSync(image).size).toBeGreaterThanOrEqual(all - MIB);
   expect(await usesOf(image, 'vhd')).toEqual({ converts: false, ...USELESS });
 });

@@ -13,7 +13,7 @@ import { startWatchdog, type Watchdog } from './watchdog.js';
 /*
  * Images of every kind are damaged where their structures are, mostly behind checksums that were put right again. What
  * comes of reading them is a report or an error of kind `image`, within bounds of reads and memory; and bytes that are
- * read without a complaint are those that debugfs reads. More cases: npm run test:fuzz -- 200000 [SEED]; one alone:
+ * read without a complaint are those that debugfs reads. More cases: npm run test:fuzz -- 200000 SEED; one alone:
  * npm run test:fuzz -- --case SEED:NUMBER.
  */
 
@@ -21,7 +21,8 @@ const CASES = Number(process.env['PATCH_VDI_FUZZ'] ?? 4000);
 const [SEED = 0, ONLY] = (
   process.env['PATCH_VDI_FUZZ_CASE'] ??
   process.env['PATCH_VDI_SEED'] ??
-  String(Date.now() % 2 ** 31)
+  // The same cases in every run of the tests: who looks for new ones gives a seed.
+  '1'
 )
   .split(':')
   .map(Number);
@@ -159,8 +160,10 @@ describe.runIf(ONLY === undefined)(`seed ${SEED}`, () => {
   });
 });
 
-test.runIf(ONLY !== undefined)(`case ${SEED}:${ONLY}`, { timeout: 60_000 }, async () => {
-  const result = await runCase(SEED, ONLY ?? 0, { bases, contents, allocations, folder });
-  console.log(describeFault(result), result.outcome.findings, result.judged);
-  expect(result.faults).toEqual([]);
-});
+if (ONLY !== undefined) {
+  test(`case ${SEED}:${ONLY}`, { timeout: 60_000 }, async () => {
+    const result = await runCase(SEED, ONLY, { bases, contents, allocations, folder });
+    console.log(describeFault(result), result.outcome.findings, result.judged);
+    expect(result.faults).toEqual([]);
+  });
+}

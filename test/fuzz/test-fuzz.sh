@@ -1,5 +1,5 @@
 #!/bin/sh
-# npm run test:fuzz -- 200000 [SEED]: more damaged images than in the test run.
+# npm run test:fuzz -- 200000 SEED: more damaged images than in the test run, and others.
 # npm run test:fuzz -- --case SEED:NUMBER: one of them again.
 set -eu
 cd "$(dirname "$0")/../.."
