@@ -1,5 +1,4 @@
 import type { FindingCode } from '../finding-codes.js';
-import { isPatchVdiError } from '../errors.js';
 import { bitmapBytes, checkBitmaps } from '../ext/check-bitmaps.js';
 import type { ExtFilesystem } from '../ext/filesystem.js';
 import type { Finding } from '../findings.js';
@@ -8,6 +7,7 @@ import { KIB, MIB } from '../units.js';
 import { describeFilesystem, type FilesystemReport } from './filesystem-report.js';
 import type { Image, OpenedFormat } from './image.js';
 import { describePatch, type PatchReport } from './patch-report.js';
+import { unreadableFinding } from './unreadable.js';
 import { describeVhd, type VhdReport } from './vhd-report.js';
 
 /** What `inspect` tells of an image: plain data, sizes in bytes, times as ISO 8601 in UTC. */
@@ -48,35 +48,12 @@ export interface InspectOptions {
 const CHEAP_BITMAP_BYTES = MIB;
 /** Enough to see every One-Pass packet of a signed message, packed or not. */
 const LOOK_BYTES = 64 * KIB;
-/** Errors that hide behind each other, such as a chain of parents. */
-const MAX_CAUSES = 8;
-
-/** An error that ended a part of the report, as the finding that it is; what is no error of an image goes on. */
-function asFinding(code: FindingCode, error: unknown): Finding {
-  let inner = error;
-  for (let depth = 0; depth < MAX_CAUSES && !isPatchVdiError(inner); depth += 1) {
-    if (!(inner instanceof Error) || inner.cause === undefined) break;
-    inner = inner.cause;
-  }
-  if (!isPatchVdiError(inner) || inner.kind !== 'image') throw error;
-  const { offset, found, expected } = inner.context;
-  return {
-    code,
-    severity: 'error',
-    structure: inner.message,
-    space: 'disk',
-    offset,
-    found: found ?? 'an image that cannot be read',
-    expected: expected ?? 'one that can',
-    ...(inner.hint === undefined ? {} : { hint: inner.hint }),
-  };
-}
 
 async function attempt<T>(image: Image, code: FindingCode, work: () => Promise<T>): Promise<T | undefined> {
   try {
     return await work();
   } catch (error) {
-    image.report(asFinding(code, error));
+    image.report(unreadableFinding(code, error));
     return undefined;
   }
 }

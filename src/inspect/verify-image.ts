@@ -1,15 +1,16 @@
 import { createHash } from 'node:crypto';
-import { PatchVdiError, isPatchVdiError } from '../errors.js';
+import { isPatchVdiError, type PatchVdiError } from '../errors.js';
 import type { FindingCode } from '../finding-codes.js';
 import type { Finding } from '../findings.js';
 import type { SignaturePolicy, VerifiedSignature } from '../signature/verifier.js';
 import type { ToolEnvironment } from '../tools/find.js';
-import { GIB, MIB } from '../units.js';
+import { MIB } from '../units.js';
 import { abortable } from './extract.js';
 import type { ImageFile } from './image-file.js';
 import type { Image } from './image.js';
 import { checkPayloadBlocks } from './payload-check.js';
 import { inspectImage, type InspectReport } from './report.js';
+import { unreadableFinding } from './unreadable.js';
 import { passThroughVerifier } from './verify-file.js';
 
 export interface VerifyImageOptions {
@@ -103,33 +104,6 @@ function reportStream(image: Image, path: string): void {
   });
 }
 
-/** Zeros that cost nobody anything but the time to hash them: some seconds. */
-const MAX_SPARSE_BYTES = 16 * GIB;
-
-/** Without this, some bytes of an image could keep a host busy for days with the zeros of a hole. */
-function requireWithinDisk(image: Image, file: ImageFile): void {
-  const limit = Math.max(image.virtualSize ?? Infinity, MAX_SPARSE_BYTES);
-  if (file.size <= limit) return;
-  throw new PatchVdiError('image', 'it is far larger than the disk', {
-    context: { found: `${file.size} bytes`, expected: `at most ${limit}` },
-  });
-}
-
-/** A file that cannot be read to its end is damage like any other. */
-function dataFinding(path: string, error: unknown): Finding {
-  if (!isPatchVdiError(error) || error.kind !== 'image') throw error;
-  const { offset, found = 'an image that cannot be read', expected = 'one that can' } = error.context;
-  return {
-    code: 'patch-data-unreadable',
-    severity: 'error',
-    structure: `${path}: ${error.message}`,
-    space: 'disk',
-    offset,
-    found,
-    expected,
-  };
-}
-
 /**
  * Verifies a patch VDI: the signature of the file in it, and every structure on the way to it, all bitmaps included.
  * Both are always looked at, whatever the other comes to.
@@ -145,13 +119,13 @@ export async function verifyImage(image: Image, options: VerifyImageOptions): Pr
     const filesystem = await image.filesystem();
     const file = await filesystem.file(path);
     try {
-      requireWithinDisk(image, file);
       if (image.forwardOnly) reportStream(image, path);
       else await checkPayloadBlocks(image, filesystem, file);
       read = await readThrough(image, file, options);
       checked = options.policy !== undefined;
     } catch (error) {
-      image.report(dataFinding(path, error));
+      // A file that cannot be read to its end is damage like any other.
+      image.report(unreadableFinding('patch-data-unreadable', error));
     }
   }
   const findings = image.findings.map(asVerified);

@@ -1,10 +1,11 @@
 import { cp, lstat, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
-import { isPatchVdiError, PatchVdiError, systemErrorCode } from '../errors.js';
+import { PatchVdiError } from '../errors.js';
 import type { ToolEnvironment } from '../tools/find.js';
 import { importSecretKey, secretFingerprints, stopGpgDaemons, type GpgCall } from '../tools/gpg.js';
 import { makePrivateFolder } from '../tools/private-folder.js';
 import { armored } from './armored.js';
+import { refuseExisting, writeError } from './new-folder.js';
 import { SECRET_FILE } from './open-signer.js';
 import { fingerprintText, publicKeyring, secretKeyring, type TestKey } from './test-key.js';
 
@@ -26,39 +27,7 @@ export interface KeyFolderOptions {
   readonly abortSignal?: AbortSignal | undefined;
 }
 
-function cannotCreate(path: string, found: string, cause?: unknown): PatchVdiError {
-  return new PatchVdiError('usage', 'the key folder cannot be created', {
-    context: {
-      operation: 'create',
-      path,
-      found,
-      expected: 'a name that is not in use, in a folder that is there',
-    },
-    hint: 'choose another name',
-    cause,
-  });
-}
-
-async function refuseExisting(path: string): Promise<void> {
-  try {
-    await lstat(path);
-  } catch (error) {
-    if (systemErrorCode(error) === 'ENOENT') return;
-    throw cannotCreate(path, String(error), error);
-  }
-  throw cannotCreate(path, 'it exists already');
-}
-
-/** Our own errors as they are; a full or unwritable disk as one of our kinds. */
-function writeError(path: string, cause: unknown): unknown {
-  if (isPatchVdiError(cause) || systemErrorCode(cause) === undefined) return cause;
-  const isFull = ['ENOSPC', 'EDQUOT'].includes(systemErrorCode(cause) ?? '');
-  if (!isFull) return cannotCreate(path, String(cause), cause);
-  return new PatchVdiError('space', 'there is no room left for the key folder', {
-    context: { operation: 'create', path, found: String(cause) },
-    cause,
-  });
-}
+const WHAT = 'the key folder';
 
 /** What gpg keeps for a later call; sockets, locks and backups are not of that kind. */
 async function isWorthKeeping(path: string): Promise<boolean> {
@@ -102,7 +71,7 @@ export async function makeKeyFolder(options: KeyFolderOptions): Promise<void> {
   const { key, expiresAfterSeconds, environment, abortSignal } = options;
   const path = resolve(options.path);
   const keyring = publicKeyring(key, expiresAfterSeconds);
-  await refuseExisting(path);
+  await refuseExisting(path, WHAT);
   const home = await makePrivateFolder(environment, 'gpg');
   let unfinished: string | undefined;
   try {
@@ -112,11 +81,11 @@ export async function makeKeyFolder(options: KeyFolderOptions): Promise<void> {
     await writeFile(join(unfinished, KEY_FILES.keyring), keyring);
     await writeFile(join(unfinished, KEY_FILES.armored), armored('PUBLIC KEY BLOCK', keyring));
     await writeFile(join(unfinished, KEY_FILES.fingerprint), `${fingerprintText(key)}\n`);
-    await refuseExisting(path);
+    await refuseExisting(path, WHAT);
     await rename(unfinished, path);
     unfinished = undefined;
   } catch (error) {
-    throw writeError(options.path, error);
+    throw writeError(options.path, WHAT, error);
   } finally {
     await rm(home, { recursive: true, force: true });
     if (unfinished !== undefined) await rm(unfinished, { recursive: true, force: true });
