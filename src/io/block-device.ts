@@ -75,6 +75,8 @@ function openExclusively(path: string): { readonly fd: number; readonly number: 
   if (process.platform !== 'linux') {
     throw refuse(path, 'a block device can be the output on Linux only', `this is ${process.platform}`);
   }
+  // First of all: a loop device that was given up still says how it was last used, read-only or not.
+  deviceSizeBytes(path, before);
   // As root, some read-only devices can be opened for writing, and only the writes fail.
   if (readSysfs(path, before, 'ro') === '1') {
     throw refuse(path, 'the device is read-only', 'the kernel says that it is write-protected');
