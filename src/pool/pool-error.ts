@@ -4,15 +4,33 @@ import { isPatchVdiError, type ErrorKind, type PatchVdiError } from '../errors.j
 export type PoolErrorCode =
   | 'CANNOT_FETCH_PATCH' // uuid
   | 'CANNOT_FIND_PATCH' // none
+  | 'EVENTS_LOST' // none
+  | 'EVENT_FROM_TOKEN_PARSE_FAILURE' // token
+  | 'FIELD_TYPE_ERROR' // field
   | 'HANDLE_INVALID' // class, ref
   | 'HOST_HAS_NO_PATCH_SR' // host
+  | 'HOST_IS_SLAVE' // address of the master
   | 'INTERNAL_ERROR' // message
   | 'INVALID_PATCH' // none
   | 'INVALID_PATCH_WITH_LOG' // log
+  | 'MAP_DUPLICATE_KEY' // type, param_name, uuid, key
   | 'MESSAGE_METHOD_UNKNOWN' // method
+  | 'MESSAGE_PARAMETER_COUNT_MISMATCH' // method, expected, received
   | 'OTHER_OPERATION_IN_PROGRESS' // class, ref
   | 'OUT_OF_SPACE' // location
+  | 'PATCH_ALREADY_APPLIED' // patch
+  | 'PATCH_APPLY_FAILED' // output
   | 'PATCH_IS_APPLIED' // none
+  | 'PATCH_PRECHECK_FAILED_ISO_MOUNTED' // patch
+  | 'PATCH_PRECHECK_FAILED_OUT_OF_SPACE' // patch, found, required
+  | 'PATCH_PRECHECK_FAILED_PREREQUISITE_MISSING' // patch, uuids joined by ;
+  | 'PATCH_PRECHECK_FAILED_UNKNOWN_ERROR' // patch, info
+  | 'PATCH_PRECHECK_FAILED_VM_RUNNING' // patch
+  | 'PATCH_PRECHECK_FAILED_WRONG_SERVER_BUILD' // patch, found, required
+  | 'PATCH_PRECHECK_FAILED_WRONG_SERVER_VERSION' // patch, found, required
+  | 'RBAC_PERMISSION_DENIED' // permission, message
+  | 'SESSION_AUTHENTICATION_FAILED' // none
+  | 'SESSION_INVALID' // session
   | 'SR_FULL' // requested, maximum
   | 'SR_HAS_NO_PBDS' // sr
   | 'TASK_CANCELLED' // task
