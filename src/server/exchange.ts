@@ -4,6 +4,7 @@ import { MIB } from '../units.js';
 import { HttpRefusal, httpErrorOf } from './http-refusal.js';
 import type { ServerLimits } from './limits.js';
 import { Pace } from './pace.js';
+import { chunksOf } from './request-body.js';
 
 /** On every answer: none may be kept, and none is anything but what it says. */
 const COMMON_HEADERS = { 'Cache-Control': 'no-store', 'X-Content-Type-Options': 'nosniff' };
@@ -88,14 +89,13 @@ export class Exchange {
     const pace = this.#pace();
     const { signal } = this;
     const onAbort = (): void => void this.request.destroy();
-    // Not through the connection, over which the answer is to go: the iterator ends when nothing comes any more.
-    const chunks = this.request.iterator({ destroyOnReturn: false });
+    const chunks = chunksOf(this.request);
     signal.addEventListener('abort', onAbort);
     try {
       signal.throwIfAborted();
       for (;;) {
         pace.wait();
-        const next = (await chunks.next()) as IteratorResult<Buffer, undefined>;
+        const next = await chunks.next();
         signal.throwIfAborted();
         if (next.done === true) return;
         pace.moved(next.value.length);
@@ -108,7 +108,7 @@ export class Exchange {
     } finally {
       signal.removeEventListener('abort', onAbort);
       pace.dispose();
-      await chunks.return?.();
+      await chunks.return(undefined);
     }
   }
 
