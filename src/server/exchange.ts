@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { once } from 'node:events';
 import { MIB } from '../units.js';
 import { HttpRefusal, httpErrorOf } from './http-refusal.js';
-import type { ServerLimits } from './limits.js';
+import type { Limits } from './limits.js';
 import { Pace } from './pace.js';
 import { chunksOf } from './request-body.js';
 
@@ -19,19 +19,14 @@ export class Exchange {
   readonly response: ServerResponse;
   /** Of the client. */
   readonly address: string;
-  readonly #limits: ServerLimits;
+  readonly #limits: Limits;
   readonly #stop = new AbortController();
   #expectsContinue: boolean;
   #bytesIn = 0;
   #bytesOut = 0;
 
   /** @param expectsContinue the client waits with its body until it is told to send it (RFC 9110, 10.1.1) */
-  constructor(
-    request: IncomingMessage,
-    response: ServerResponse,
-    expectsContinue: boolean,
-    limits: ServerLimits,
-  ) {
+  constructor(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean, limits: Limits) {
     this.request = request;
     this.response = response;
     this.address = request.socket.remoteAddress ?? 'unknown';
@@ -114,10 +109,10 @@ export class Exchange {
 
   /** The whole body of a call. @throws HttpRefusal CONTENT_TOO_LARGE, REQUEST_TIMEOUT */
   async callBody(): Promise<Buffer> {
-    const { callBytes, callMilliseconds } = this.#limits;
+    const { bodyBytes, callSeconds } = this.#limits;
     const tooLarge = (): HttpRefusal =>
-      new HttpRefusal('CONTENT_TOO_LARGE', `a call has at most ${callBytes} bytes`);
-    if ((this.contentLength ?? 0) > callBytes) throw tooLarge();
+      new HttpRefusal('CONTENT_TOO_LARGE', `a call has at most ${bodyBytes} bytes`);
+    if ((this.contentLength ?? 0) > bodyBytes) throw tooLarge();
     const encoding = this.request.headers['content-encoding'] ?? 'identity';
     if (encoding !== 'identity') {
       throw new HttpRefusal('UNSUPPORTED_MEDIA_TYPE', 'bodies are not to be encoded', {
@@ -126,15 +121,15 @@ export class Exchange {
     }
     this.acceptBody();
     const timer = setTimeout(
-      () => this.stop(new HttpRefusal('REQUEST_TIMEOUT', `a call comes within ${callMilliseconds / 1000} s`)),
-      callMilliseconds,
+      () => this.stop(new HttpRefusal('REQUEST_TIMEOUT', `a call comes within ${callSeconds} s`)),
+      callSeconds * 1000,
     );
     try {
       const parts: Uint8Array[] = [];
       let bytes = 0;
       for await (const part of this.body()) {
         bytes += part.length;
-        if (bytes > callBytes) throw tooLarge();
+        if (bytes > bodyBytes) throw tooLarge();
         parts.push(part);
       }
       return Buffer.concat(parts);

@@ -9,7 +9,7 @@ import { Clients } from './clients.js';
 import { Exchange } from './exchange.js';
 import { HttpRefusal } from './http-refusal.js';
 import { identify, type Gate } from './identify.js';
-import type { ServerLimits } from './limits.js';
+import type { Limits } from './limits.js';
 import { parametersOf, splitTarget } from './parameters.js';
 import type { Route } from './routes.js';
 
@@ -32,7 +32,7 @@ export interface ServerOptions extends Gate {
   readonly listen: { readonly address: string; readonly port: number };
   /** PEM; undefined: plain HTTP, which is for loopback addresses only. */
   readonly tls: { readonly certificatePem: string; readonly keyPem: string } | undefined;
-  readonly limits: ServerLimits;
+  readonly limits: Limits;
   readonly onRequest: (facts: RequestFacts) => void;
 }
 
@@ -92,12 +92,12 @@ class HttpServer {
   async start(): Promise<RunningServer> {
     const { tls, limits, listen } = this.#options;
     const settings = {
-      headersTimeout: limits.headerMilliseconds,
+      headersTimeout: limits.headerSeconds * 1000,
       // Bodies have clocks of their own.
       requestTimeout: 0,
-      keepAliveTimeout: limits.headerMilliseconds,
-      connectionsCheckingInterval: Math.min(1000, limits.headerMilliseconds),
-      maxHeaderSize: 16 * 1024,
+      keepAliveTimeout: limits.keepAliveSeconds * 1000,
+      connectionsCheckingInterval: Math.min(1000, limits.headerSeconds * 1000),
+      maxHeaderSize: limits.headerBytes,
     };
     const server =
       tls === undefined
@@ -107,9 +107,9 @@ class HttpServer {
             cert: tls.certificatePem,
             key: tls.keyPem,
             minVersion: 'TLSv1.2',
-            handshakeTimeout: limits.headerMilliseconds,
+            handshakeTimeout: limits.headerSeconds * 1000,
           });
-    server.maxConnections = limits.connections;
+    server.maxConnections = limits.connectionsAtOnce;
     server.on('connection', (socket: Socket) => {
       this.#sockets.add(socket);
       socket.once('close', () => this.#sockets.delete(socket));

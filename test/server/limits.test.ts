@@ -35,7 +35,7 @@ function statuses(text: string): number[] {
 
 describe('headers', () => {
   test('that never end are cut off', async () => {
-    const server = await testServer({ limits: { headerMilliseconds: 300 } });
+    const server = await testServer({ limits: { headerSeconds: 0.3 } });
     const { socket, closed } = await wire(server);
     socket.write('GET /health HTTP/1.1\r\nHost: x\r\nX: ');
     const drip = setInterval(() => socket.write('a'), 50);
@@ -129,7 +129,7 @@ describe('paths', () => {
 });
 
 describe('who is slow', () => {
-  const limits = { idleMilliseconds: 300, bytesPerIdleTime: 10 * KIB };
+  const limits = { idleSeconds: 0.3, idleBytes: 10 * KIB };
 
   test('sends nothing: 408, and nothing is left', async () => {
     const server = await testServer({ limits });
@@ -151,7 +151,7 @@ describe('who is slow', () => {
     await closed;
     clearInterval(drip);
     await expect.poll(() => server.log.map(({ status }) => status)).toEqual([408]);
-    expect(server.log[0]?.bytesIn).toBeLessThan(limits.bytesPerIdleTime);
+    expect(server.log[0]?.bytesIn).toBeLessThan(limits.idleBytes);
     expect(filesOf(server.place)).toEqual([]);
   });
 
@@ -201,7 +201,7 @@ describe('too many', () => {
   });
 
   test('connections', async () => {
-    const server = await testServer({ limits: { connections: 3 } });
+    const server = await testServer({ limits: { connectionsAtOnce: 3 } });
     for (let count = 0; count < 3; count += 1) await wire(server);
     const { closed } = await wire(server);
     expect(await closed).toBe('');

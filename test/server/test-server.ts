@@ -3,7 +3,7 @@ import { onTestFinished } from 'vitest';
 import { PoolError } from '../../src/pool/pool-error.js';
 import type { Pool } from '../../src/pool/open-pool.js';
 import type { Role } from '../../src/server/account.js';
-import { DEFAULT_LIMITS, type ServerLimits } from '../../src/server/limits.js';
+import { limitsWith, type Limits } from '../../src/server/limits.js';
 import { poolRoutes } from '../../src/server/pool-routes.js';
 import { Sessions } from '../../src/server/sessions.js';
 import { startServer, type RequestFacts } from '../../src/server/server.js';
@@ -30,7 +30,7 @@ export interface TestServer {
 }
 
 export interface TestServerOptions extends TestPoolOptions {
-  readonly limits?: Partial<ServerLimits>;
+  readonly limits?: Partial<Limits>;
 }
 
 /** A pool behind plain HTTP on a free port of this machine, until the test ends. */
@@ -42,7 +42,7 @@ export async function testServer({ limits, ...options }: TestServerOptions = {})
     routes: poolRoutes(pool),
     listen: { address: '127.0.0.1', port: 0 },
     tls: undefined,
-    limits: { ...DEFAULT_LIMITS, ...limits },
+    limits: { ...limitsWith({}), ...limits },
     sessions,
     authenticate: async (name, password) => {
       const role = ROLES_BY_NAME[name];
