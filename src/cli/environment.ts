@@ -1,11 +1,12 @@
-import { tmpdir } from 'node:os';
-import { resolve } from 'node:path';
+import { homedir, tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { geteuid } from 'node:process';
 import { PatchVdiError } from '../errors.js';
 import { DEFAULT_SEARCH_PATH, type ToolEnvironment } from '../tools/find.js';
 
 /*
- * The only place that reads environment variables: PATCH_VDI_TOOLS_PATH, TMPDIR (through os.tmpdir) and
- * SOURCE_DATE_EPOCH. (NODE_DEBUG is Node's own.)
+ * The only place that reads environment variables: PATCH_VDI_TOOLS_PATH, TMPDIR (through os.tmpdir),
+ * XDG_STATE_HOME and SOURCE_DATE_EPOCH. (NODE_DEBUG is Node's own.)
  */
 
 /** PATH is not searched: as root, a program found by chance in a user's folder must not format anything. */
@@ -29,4 +30,11 @@ export function sourceDateEpoch(option: string | undefined): number | undefined 
   throw new PatchVdiError('usage', 'the source date epoch cannot be used', {
     context: { found: JSON.stringify(text), expected: 'whole seconds since 1970' },
   });
+}
+
+/** Where `serve` keeps what must survive: for root the machine's place, else the user's (XDG Base Directory). */
+export function defaultStateFolder(): string {
+  if (geteuid?.() === 0) return '/var/lib/patch-vdi';
+  const own = process.env['XDG_STATE_HOME'] ?? '';
+  return join(own.startsWith('/') ? own : join(homedir(), '.local/state'), 'patch-vdi');
 }

@@ -6,6 +6,7 @@ import { doctorCommand } from './command-doctor.js';
 import { extractCommand } from './command-extract.js';
 import { inspectCommand } from './command-inspect.js';
 import { planCommand } from './command-plan.js';
+import { serveCommand } from './command-serve.js';
 import { testCommand } from './command-test.js';
 import { verifyCommand } from './command-verify.js';
 import { EXIT_DIFFERENT, exitCodeFor } from './exit-codes.js';
@@ -79,6 +80,7 @@ function makeProgram(context: CommandContext, printErrors: boolean): Command {
     .addCommand(extractCommand(context))
     .addCommand(verifyCommand(context))
     .addCommand(diffCommand(context))
+    .addCommand(serveCommand(context))
     .addCommand(testCommand(context))
     .addCommand(doctorCommand(context));
   for (const command of withSubcommands(program)) {
