@@ -13,6 +13,14 @@ export interface TasksOptions {
   readonly stateFolder: string;
 }
 
+/**
+ * A reference as XAPI writes the result of a call into `task.result`: an XML-RPC value. (Only `pool_patch_upload`
+ * leaves the reference bare.)
+ */
+export function refResult(ref: Ref): string {
+  return `<value>${ref}</value>`;
+}
+
 /** Finished tasks that are kept; the oldest go first. */
 const MAX_FINISHED = 200;
 
