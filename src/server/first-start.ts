@@ -10,16 +10,16 @@ import { isWildcard } from './addresses.js';
 import { daysLeft, RENEW_DAYS } from './certificate.js';
 import { isCertificateName } from './certificate-names.js';
 import { hashPassword } from './password-hash.js';
-import { readCarefully, requireCare } from './private-file.js';
+import { readCarefully, removeUnfinished, requireCare } from './private-file.js';
 import {
   defaultServeConfig,
   type RepositoryConfig,
   type ServeConfig,
   type UserConfig,
 } from './serve-config.js';
-import { folderOptions, prepareRepositories } from './sr-folders.js';
-import { ownCertificate, readTlsFiles, type TlsIdentity } from './tls-files.js';
-import { openStoredUsers, resetStoredPassword, type StoredUsers } from './users-file.js';
+import { REPOSITORIES_FILE, folderOptions, prepareRepositories } from './sr-folders.js';
+import { CERTIFICATE_FILE, PAIR_FILE, ownCertificate, readTlsFiles, type TlsIdentity } from './tls-files.js';
+import { USERS_FILE, openStoredUsers, resetStoredPassword, type StoredUsers } from './users-file.js';
 import { Users, type User } from './users.js';
 
 /*
@@ -37,6 +37,8 @@ const KEYRING_FOLDER = 'keyrings';
 const KEYRING_NAME = /^[^.].*\.(?:gpg|asc|kbx)$/;
 const MAX_KEYRINGS = 1000;
 const SR_FOLDER = 'sr';
+
+const OWN_FILES = [USERS_FILE, PAIR_FILE, CERTIFICATE_FILE, REPOSITORIES_FILE];
 
 export interface PrepareOptions {
   /** Made when it is not there (0700). */
@@ -85,9 +87,21 @@ async function makeStateFolder(folder: string): Promise<void> {
   } catch (cause) {
     throw writeFailure(folder, 0, cause);
   }
-  const stats = await stat(folder);
   // Readers see nothing: every file in it is closed to them.
-  requireCare(folder, stats, 'trusted');
+  await requireStateFolder(folder);
+}
+
+async function requireStateFolder(folder: string): Promise<void> {
+  try {
+    requireCare(folder, await stat(folder), 'folder');
+  } catch (cause) {
+    if (cause instanceof PatchVdiError) throw cause;
+    throw new PatchVdiError('usage', 'there is no state folder', {
+      context: { path: folder, found: cause instanceof Error ? cause.message : String(cause) },
+      hint: 'name the folder that the server was started with',
+      cause,
+    });
+  }
 }
 
 /** @throws PatchVdiError `usage` for one that is missing, or that everybody may change */
@@ -209,6 +223,7 @@ export async function prepareServer(options: PrepareOptions): Promise<PreparedSe
   await makeStateFolder(stateFolder);
   const lock = await lockState(stateFolder);
   try {
+    for (const name of OWN_FILES) await removeUnfinished(join(stateFolder, name));
     const policy = await prepareKeyrings(stateFolder, config.signature);
     const tls = await prepareTls(stateFolder, config, options);
     const { storageRepositories: given } = config;
@@ -261,6 +276,7 @@ async function shownOnce(
  */
 export async function resetPassword(stateFolder: string, name: string): Promise<string> {
   const folder = resolve(stateFolder);
+  await requireStateFolder(folder);
   const lock = await lockState(folder);
   try {
     return await resetStoredPassword(folder, name);
