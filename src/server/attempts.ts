@@ -4,7 +4,10 @@ import { clientOf } from './addresses.js';
 const BURST = 20;
 /** … and one more whenever so much time has passed: 10 a minute. */
 const REFILL_MILLISECONDS = 6000;
-/** Clients that are remembered. */
+/**
+ * Clients that are remembered. Who has more addresses than that is forgotten and may begin anew; what he can try is then
+ * bounded by the work that a hash is (two at a time).
+ */
 const MAX_CLIENTS = 4096;
 
 interface Attempts {

@@ -18,15 +18,15 @@ const MAX_LIST = 1000;
 const MAX_NAME_CHARACTERS = 256;
 
 const text = v.string('a text; numbers and such need quotes');
-// oxlint-disable-next-line no-control-regex -- what must not be in a name
-const CONTROLS = /[\u0000-\u001f\u007f]/;
+/** What a terminal would obey or hide. */
+const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/u;
 
 /** Printed, logged and sent about. */
 const label = v.pipe(
   text,
   v.check(
-    (value) => value.trim() !== '' && value.length <= MAX_NAME_CHARACTERS && !CONTROLS.test(value),
-    `1 to ${MAX_NAME_CHARACTERS} characters, none of them a control character`,
+    (value) => value.trim() !== '' && value.length <= MAX_NAME_CHARACTERS && !UNPRINTABLE.test(value),
+    `1 to ${MAX_NAME_CHARACTERS} characters, all of them to be seen`,
   ),
 );
 

@@ -1,7 +1,7 @@
-import { mkdir, readdir, stat } from 'node:fs/promises';
+import { mkdir, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { PatchVdiError } from '../errors.js';
-import { readFailure, writeFailure } from '../io/system-errors.js';
+import { writeFailure } from '../io/system-errors.js';
 import type { FolderRepositoryOptions } from '../pool/folder-repository.js';
 import type { PatchPolicy } from '../pool/receive-patch.js';
 import { lockState } from '../pool/state-lock.js';
@@ -9,18 +9,14 @@ import { VDI_CLONE } from '../pool/storage.js';
 import { isWildcard } from './addresses.js';
 import { daysLeft, RENEW_DAYS } from './certificate.js';
 import { isCertificateName } from './certificate-names.js';
-import { hashPassword } from './password-hash.js';
-import { readCarefully, requireCare } from './private-file.js';
-import {
-  defaultServeConfig,
-  type RepositoryConfig,
-  type ServeConfig,
-  type UserConfig,
-} from './serve-config.js';
-import { folderOptions, prepareRepositories } from './sr-folders.js';
-import { ownCertificate, readTlsFiles, type TlsIdentity } from './tls-files.js';
-import { openStoredUsers, resetStoredPassword, type StoredUsers } from './users-file.js';
-import { Users, type User } from './users.js';
+import { configuredUsers } from './config-users.js';
+import { removeUnfinished, requireCare } from './private-file.js';
+import { defaultServeConfig, type RepositoryConfig, type ServeConfig } from './serve-config.js';
+import { REPOSITORIES_FILE, folderOptions, prepareRepositories } from './sr-folders.js';
+import { CERTIFICATE_FILE, PAIR_FILE, ownCertificate, readTlsFiles, type TlsIdentity } from './tls-files.js';
+import { USERS_FILE, openStoredUsers, resetStoredPassword, type StoredUsers } from './users-file.js';
+import { KEYRING_FOLDER, prepareKeyrings } from './state-keyrings.js';
+import { Users } from './users.js';
 
 /*
  * What lies in the state folder beside the pool's own (journal, lock, patches, tmp):
@@ -33,10 +29,9 @@ import { Users, type User } from './users.js';
  *   sr/                the SR, when the configuration has none          (0700)
  */
 
-const KEYRING_FOLDER = 'keyrings';
-const KEYRING_NAME = /^[^.].*\.(?:gpg|asc|kbx)$/;
-const MAX_KEYRINGS = 1000;
 const SR_FOLDER = 'sr';
+
+const OWN_FILES = [USERS_FILE, PAIR_FILE, CERTIFICATE_FILE, REPOSITORIES_FILE];
 
 export interface PrepareOptions {
   /** Made when it is not there (0700). */
@@ -85,63 +80,21 @@ async function makeStateFolder(folder: string): Promise<void> {
   } catch (cause) {
     throw writeFailure(folder, 0, cause);
   }
-  const stats = await stat(folder);
   // Readers see nothing: every file in it is closed to them.
-  requireCare(folder, stats, 'trusted');
+  await requireStateFolder(folder);
 }
 
-/** @throws PatchVdiError `usage` for one that is missing, or that everybody may change */
-async function requireKeyring(path: string): Promise<void> {
+async function requireStateFolder(folder: string): Promise<void> {
   try {
-    requireCare(path, await stat(path), 'trusted');
+    requireCare(folder, await stat(folder), 'folder');
   } catch (cause) {
     if (cause instanceof PatchVdiError) throw cause;
-    throw new PatchVdiError('usage', 'a keyring cannot be read', {
-      context: { path, found: cause instanceof Error ? cause.message : String(cause) },
+    throw new PatchVdiError('usage', 'there is no state folder', {
+      context: { path: folder, found: cause instanceof Error ? cause.message : String(cause) },
+      hint: 'name the folder that the server was started with',
       cause,
     });
   }
-}
-
-async function prepareKeyrings(stateFolder: string, configured: PatchPolicy): Promise<PatchPolicy> {
-  const folder = join(stateFolder, KEYRING_FOLDER);
-  try {
-    await mkdir(folder, { recursive: true, mode: 0o700 });
-  } catch (cause) {
-    throw writeFailure(folder, 0, cause);
-  }
-  let { keyrings } = configured;
-  if (keyrings.length === 0) {
-    const names = await readdir(folder).catch((cause: unknown) => {
-      throw readFailure(folder, 0, cause);
-    });
-    const found = names.filter((name) => KEYRING_NAME.test(name)).toSorted();
-    keyrings = found.slice(0, MAX_KEYRINGS).map((name) => join(folder, name));
-  }
-  for (const path of keyrings) await requireKeyring(path);
-  return { ...configured, keyrings };
-}
-
-async function passwordIn(path: string): Promise<string> {
-  const text = await readCarefully(path, 'secret');
-  const line = text?.split(/\r?\n/, 1)[0] ?? '';
-  if (line !== '') return line;
-  throw new PatchVdiError('usage', 'there is no password in the file', {
-    context: {
-      path,
-      found: text === undefined ? 'no such file' : 'an empty line',
-      expected: 'a line with one',
-    },
-  });
-}
-
-async function configuredUsers(configured: readonly UserConfig[]): Promise<readonly User[]> {
-  const users: User[] = [];
-  for (const { name, role, passwordHash, passwordFile } of configured) {
-    const hash = passwordHash ?? (await hashPassword(await passwordIn(passwordFile ?? '')));
-    users.push({ name, role, passwordHash: hash });
-  }
-  return users;
 }
 
 /** What clients may call this server. */
@@ -209,6 +162,7 @@ export async function prepareServer(options: PrepareOptions): Promise<PreparedSe
   await makeStateFolder(stateFolder);
   const lock = await lockState(stateFolder);
   try {
+    for (const name of OWN_FILES) await removeUnfinished(join(stateFolder, name));
     const policy = await prepareKeyrings(stateFolder, config.signature);
     const tls = await prepareTls(stateFolder, config, options);
     const { storageRepositories: given } = config;
@@ -261,6 +215,7 @@ async function shownOnce(
  */
 export async function resetPassword(stateFolder: string, name: string): Promise<string> {
   const folder = resolve(stateFolder);
+  await requireStateFolder(folder);
   const lock = await lockState(folder);
   try {
     return await resetStoredPassword(folder, name);

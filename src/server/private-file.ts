@@ -16,17 +16,47 @@ const MAX_BYTES = MIB;
  * - `secret`: nobody but its owner reads or writes it (mode 0600 or less)
  * - `key`: the same, or root's and read by a group (0640), as PostgreSQL and others have it for keys
  * - `trusted`: anybody may read it, but not everybody may write it
+ * - `folder`: anybody may look into it, but nobody else may put anything there
  */
-export type FileCare = 'secret' | 'key' | 'trusted';
+export type FileCare = 'secret' | 'key' | 'trusted' | 'folder';
 
 const GROUP_AND_OTHERS = 0o077;
 const OTHERS_AND_GROUP_WRITES = 0o037;
 const OTHERS_WRITE = 0o002;
+const GROUP_AND_OTHERS_WRITE = 0o022;
 
 function forbiddenBits(care: FileCare, { uid }: Stats): number {
   if (care === 'trusted') return OTHERS_WRITE;
+  if (care === 'folder') return GROUP_AND_OTHERS_WRITE;
   return care === 'key' && uid === 0 ? OTHERS_AND_GROUP_WRITES : GROUP_AND_OTHERS;
 }
+
+interface Advice {
+  readonly message: string;
+  readonly expected: string;
+  readonly command: string;
+}
+
+const SECRET_ADVICE: Advice = {
+  message: 'others may read a secret',
+  expected: 'mode 0600',
+  command: 'chmod 600',
+};
+
+const ADVICE: Readonly<Record<FileCare, Advice>> = {
+  secret: SECRET_ADVICE,
+  key: SECRET_ADVICE,
+  trusted: {
+    message: 'everybody may change the file',
+    expected: 'a file that only its owner and group may write',
+    command: 'chmod o-w',
+  },
+  folder: {
+    message: 'others may change the folder',
+    expected: 'a folder that only its owner may write',
+    command: 'chmod go-w',
+  },
+};
 
 function octal(mode: number): string {
   return (mode % 0o1000).toString(8).padStart(4, '0');
@@ -46,14 +76,10 @@ export function requireCare(path: string, stats: Stats, care: FileCare): void {
   // Bits of a mode, nine of them: no sizes.
   // oxlint-disable-next-line no-bitwise -- a file mode
   if ((stats.mode & bits) === 0) return;
-  const isSecret = care !== 'trusted';
-  throw new PatchVdiError('usage', isSecret ? 'others may read a secret' : 'everybody may change the file', {
-    context: {
-      ...context,
-      found: `mode ${octal(stats.mode)}`,
-      expected: isSecret ? 'mode 0600' : 'a file that others cannot write',
-    },
-    hint: isSecret ? `chmod 600 ${path}` : `chmod o-w ${path}`,
+  const { message, expected, command } = ADVICE[care];
+  throw new PatchVdiError('usage', message, {
+    context: { ...context, found: `mode ${octal(stats.mode)}`, expected },
+    hint: `${command} ${path}`,
   });
 }
 
@@ -110,6 +136,15 @@ export async function readCarefully(path: string, care: FileCare): Promise<strin
   }
 }
 
+function newPathOf(path: string): string {
+  return `${path}.new`;
+}
+
+/** Removes what a process that was killed in {@link writeWhole} left. */
+export async function removeUnfinished(path: string): Promise<void> {
+  await rm(newPathOf(path), { force: true });
+}
+
 /**
  * Replaces a file as a whole: it is the old one or the new one, also after kill -9 or a power failure. Only whoever
  * holds the state's lock may.
@@ -118,10 +153,9 @@ export async function readCarefully(path: string, care: FileCare): Promise<strin
  * @throws PatchVdiError `space` | `sink`
  */
 export async function writeWhole(path: string, text: string, mode: 0o600 | 0o644): Promise<void> {
-  const newPath = `${path}.new`;
+  const newPath = newPathOf(path);
   try {
-    // Left by a process that was killed.
-    await rm(newPath, { force: true });
+    await removeUnfinished(path);
     const file = await open(newPath, 'wx', mode);
     try {
       await file.writeFile(text);
@@ -134,7 +168,7 @@ export async function writeWhole(path: string, text: string, mode: 0o600 | 0o644
     await rename(newPath, path);
     await syncFolder(dirname(path));
   } catch (error) {
-    await rm(newPath, { force: true }).catch(() => undefined);
+    await removeUnfinished(path).catch(() => undefined);
     throw writeFailure(path, 0, error);
   }
 }

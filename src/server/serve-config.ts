@@ -1,3 +1,5 @@
+import { dirname, resolve } from 'node:path';
+import { PatchVdiError } from '../errors.js';
 import type { PatchPolicy } from '../pool/receive-patch.js';
 import type { Role } from './account.js';
 import { checkConfig } from './config-checks.js';
@@ -5,6 +7,7 @@ import { configSchema, type LogLevel, type RawConfig } from './config-schema.js'
 import { completeConfig } from './config-values.js';
 import { validated } from './config-validate.js';
 import type { Limits } from './limits.js';
+import { readCarefully } from './private-file.js';
 import { parseYamlText } from './yaml-text.js';
 
 /** What `patch-vdi serve` is told. All paths are absolute. */
@@ -76,6 +79,18 @@ export function parseServeConfig(text: string, { fileName, folder }: ConfigFile)
   const raw: RawConfig = yaml.value === null ? {} : validated(configSchema, yaml);
   checkConfig(raw, yaml);
   return completeConfig(raw, folder);
+}
+
+/**
+ * Reads the file of a configuration. Everybody may read it, as far as the server is concerned: it has no passwords.
+ *
+ * @throws PatchVdiError `usage` as {@link parseServeConfig}; also when the file is missing, too large, or everybody may
+ *   change it
+ */
+export async function readServeConfig(path: string): Promise<ServeConfig> {
+  const text = await readCarefully(path, 'trusted');
+  if (text !== undefined) return parseServeConfig(text, { fileName: path, folder: dirname(resolve(path)) });
+  throw new PatchVdiError('usage', 'there is no such configuration', { context: { path, found: 'no file' } });
 }
 
 /** What serves when nothing is configured. */

@@ -18,7 +18,7 @@ import type { RepositoryConfig } from './serve-config.js';
  * without this file a new SR would be made below it.
  */
 
-const FILE = 'repositories.json';
+export const REPOSITORIES_FILE = 'repositories.json';
 const FORMAT = 'patch-vdi repositories 1';
 
 const fileSchema = v.strictObject({
@@ -86,7 +86,7 @@ export async function prepareRepositories(
   configured: readonly RepositoryConfig[],
   now: () => number,
 ): Promise<PreparedRepositories> {
-  const path = join(stateFolder, FILE);
+  const path = join(stateFolder, REPOSITORIES_FILE);
   const remembered = await readRemembered(path);
   const warnings: string[] = [];
   const repositories: (RepositoryConfig & { uuid: string })[] = [];
@@ -120,7 +120,7 @@ export async function prepareRepositories(
 function outOfReach({ nameLabel, path }: RepositoryConfig, reason: string): string {
   return (
     `the SR "${printable(nameLabel, 64)}" is out of reach: ${reason} in ${printable(path, 200)}. Mount its file ` +
-    `system and start again; if the SR is gone for good, take its line out of ${FILE} in the state folder`
+    `system and start again; if the SR is gone for good, take its line out of ${REPOSITORIES_FILE} in the state folder`
   );
 }
 

@@ -14,9 +14,9 @@ import {
 import { readCarefully, writeWhole } from './private-file.js';
 
 /** Key and certificate in one file, so that they always belong together (0600). */
-const PAIR_FILE = 'tls.pem';
+export const PAIR_FILE = 'tls.pem';
 /** The certificate alone, for `curl --cacert` and to be handed out. Only written, never read. */
-const CERTIFICATE_FILE = 'certificate.pem';
+export const CERTIFICATE_FILE = 'certificate.pem';
 
 /** What a server needs for TLS. */
 export interface TlsIdentity extends CertificatePair {

@@ -19,11 +19,11 @@ import type { User } from './users.js';
  * there: one that nobody was told of is made anew at the next start.
  */
 
-const USERS_FILE = 'users.json';
+export const USERS_FILE = 'users.json';
 const FORMAT = 'patch-vdi users 1';
 
 /** What people may call the first administrator: XenServer's do. */
-const FIRST_USER = 'root';
+const FIRST_USER = { name: 'root', role: 'pool-admin' } as const;
 
 /** Without those that look like others (0 o, 1 i l). */
 const LETTERS = '23456789abcdefghjkmnpqrstuvwxyz';
@@ -99,19 +99,15 @@ export interface StoredUsers {
 export async function openStoredUsers(stateFolder: string): Promise<StoredUsers> {
   const path = join(stateFolder, USERS_FILE);
   const found = await readRows(path);
-  const first = found === undefined ? FIRST_USER : found.find((row) => !row.was_shown)?.name;
-  if (found !== undefined && first === undefined) {
+  const untold = found?.find((row) => !row.was_shown);
+  if (found !== undefined && untold === undefined) {
     return { users: found.map(userOf), firstPassword: undefined, wasShown: async () => {} };
   }
   const firstPassword = newPassword();
   const hash = await hashPassword(firstPassword);
-  const row = {
-    name: first ?? FIRST_USER,
-    role: 'pool-admin',
-    password_hash: hash,
-    was_shown: false,
-  } as const;
-  const others = (found ?? []).filter(({ name }) => name !== row.name);
+  const { name, role } = untold ?? FIRST_USER;
+  const row: UserRow = { name, role, password_hash: hash, was_shown: false };
+  const others = (found ?? []).filter((other) => other !== untold);
   const rows: UserRow[] = [row, ...others];
   await writeRows(path, rows);
   const wasShown = (): Promise<void> => writeRows(path, [{ ...row, was_shown: true }, ...others]);

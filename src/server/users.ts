@@ -69,9 +69,16 @@ export class Users {
     const remembered = this.#recall(id);
     if (remembered !== undefined) return remembered;
     // All of them are taken before the first check ends: a client gains nothing from asking at once.
-    const shared = this.#checking.get(id);
     if (!this.#attempts.take(address)) throw failed();
-    const account = await (shared ?? this.#start(id, name, password));
+    const shared = this.#checking.get(id);
+    let account: Account | undefined;
+    try {
+      account = await (shared ?? this.#start(id, name, password));
+    } catch (error) {
+      // Too many at once: nobody has learnt anything.
+      this.#attempts.giveBack(address);
+      throw failed(error);
+    }
     if (account === undefined) throw failed();
     this.#attempts.giveBack(address);
     return account;
