@@ -1,12 +1,11 @@
 import { homedir, tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
-import { geteuid } from 'node:process';
+import { isAbsolute, join, resolve } from 'node:path';
 import { PatchVdiError } from '../errors.js';
 import { DEFAULT_SEARCH_PATH, type ToolEnvironment } from '../tools/find.js';
 
 /*
- * The only place that reads environment variables: PATCH_VDI_TOOLS_PATH, TMPDIR (through os.tmpdir),
- * XDG_STATE_HOME and SOURCE_DATE_EPOCH. (NODE_DEBUG is Node's own.)
+ * The only place that reads environment variables: PATCH_VDI_TOOLS_PATH, PATCH_VDI_PASSWORD, TMPDIR (through
+ * os.tmpdir), XDG_STATE_HOME and SOURCE_DATE_EPOCH. (NODE_DEBUG is Node's own.)
  */
 
 /** PATH is not searched: as root, a program found by chance in a user's folder must not format anything. */
@@ -32,9 +31,17 @@ export function sourceDateEpoch(option: string | undefined): number | undefined 
   });
 }
 
-/** Where `serve` keeps what must survive: for root the machine's place, else the user's (XDG Base Directory). */
+/** Of a user at a server; undefined: not there, or empty. */
+export function passwordOfEnvironment(): string | undefined {
+  return process.env['PATCH_VDI_PASSWORD'] || undefined;
+}
+
+/**
+ * Where a server on this machine keeps its state when nobody says where: root's in /var/lib, anybody else's as the
+ * XDG Base Directory Specification has it (which ignores relative paths).
+ */
 export function defaultStateFolder(): string {
-  if (geteuid?.() === 0) return '/var/lib/patch-vdi';
-  const own = process.env['XDG_STATE_HOME'] ?? '';
-  return join(own.startsWith('/') ? own : join(homedir(), '.local/state'), 'patch-vdi');
+  if (process.geteuid?.() === 0) return '/var/lib/patch-vdi';
+  const home = process.env['XDG_STATE_HOME'] ?? '';
+  return join(isAbsolute(home) ? home : join(homedir(), '.local/state'), 'patch-vdi');
 }

@@ -39,10 +39,10 @@ function requestText({
   return `${String(method)} ${String(path)} ${String(status)} ${who}, ${moved.join(', ')}`;
 }
 
-function callText({ method, user, address, milliseconds }: LogLine): string {
+function callText({ method, account, address, error, milliseconds }: LogLine): string {
   const seconds = typeof milliseconds === 'number' ? `, ${(milliseconds / 1000).toFixed(2)} s` : '';
-  const who = typeof user === 'string' ? `${user}@${String(address)}` : String(address);
-  return `${String(method)} ${who}${seconds}`;
+  const who = typeof account === 'string' ? `${account}@${String(address)}` : String(address);
+  return `${String(method)} ${who}${seconds}${typeof error === 'string' ? `: ${error}` : ''}`;
 }
 
 function restOf({ level: _level, time: _time, msg, ...fields }: LogLine): string {
@@ -56,7 +56,7 @@ function restOf({ level: _level, time: _time, msg, ...fields }: LogLine): string
 function eventText(line: LogLine): string {
   const error = Array.isArray(line['error']) ? `: ${line['error'].join(' <- ')}` : '';
   if (line.msg === 'request') return requestText(line) + error;
-  if (line.msg === 'call') return callText(line) + error;
+  if (line.msg === 'call') return callText(line);
   return restOf(line);
 }
 

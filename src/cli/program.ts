@@ -6,6 +6,7 @@ import { doctorCommand } from './command-doctor.js';
 import { extractCommand } from './command-extract.js';
 import { inspectCommand } from './command-inspect.js';
 import { planCommand } from './command-plan.js';
+import { poolCommand } from './command-pool.js';
 import { serveCommand } from './command-serve.js';
 import { testCommand } from './command-test.js';
 import { verifyCommand } from './command-verify.js';
@@ -37,6 +38,7 @@ function jsonStreamOf(argv: readonly string[]): 'stdout' | 'stderr' | undefined 
     if (word === '-o' || word === '--output') return argv[index + 1] !== '-';
     return /^(-o|--output=)./.test(word);
   });
+  if (argv[2] === 'pool') return argv[3] === 'download' && !namesOutput ? 'stderr' : 'stdout';
   return (argv[2] === 'build' || argv[2] === 'extract') && !namesOutput ? 'stderr' : 'stdout';
 }
 
@@ -81,6 +83,7 @@ function makeProgram(context: CommandContext, printErrors: boolean): Command {
     .addCommand(verifyCommand(context))
     .addCommand(diffCommand(context))
     .addCommand(serveCommand(context))
+    .addCommand(poolCommand(context))
     .addCommand(testCommand(context))
     .addCommand(doctorCommand(context));
   for (const command of withSubcommands(program)) {

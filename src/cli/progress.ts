@@ -2,7 +2,7 @@ import prettyBytes from 'pretty-bytes';
 
 /** How far something is that moves bytes. */
 export interface BarProgress {
-  readonly phase: 'spool' | 'write' | 'verify';
+  readonly phase: 'spool' | 'write' | 'verify' | 'send' | 'copy';
   readonly bytes: number;
   /** Undefined while nobody knows. */
   readonly totalBytes: number | undefined;
@@ -12,6 +12,8 @@ const PHASE_NAMES: Readonly<Record<BarProgress['phase'], string>> = {
   spool: 'receiving',
   write: 'writing',
   verify: 'verifying',
+  send: 'sending',
+  copy: 'copying',
 };
 
 /** A bar on stderr. `report` is on the hot path: it only takes notes; a timer draws. */

@@ -6,6 +6,7 @@ import { HttpRefusal } from './http-refusal.js';
 import { requiredParameter } from './parameters.js';
 import type { Request } from './routes.js';
 import { taskOf } from './task-of.js';
+import type { TaskOwners } from './task-owners.js';
 
 /**
  * The part that a client wants (RFC 9110, section 14.2): one range; undefined means all. Several ranges in one request
@@ -48,9 +49,10 @@ function headOf(
 }
 
 /** `GET /pool_patch_download?uuid=`: the upload's bytes, with their length, all of them or a range. */
-export async function handlePatchDownload(pool: Pool, { exchange, parameters }: Request): Promise<void> {
+export async function handlePatchDownload(pool: Pool, owners: TaskOwners, request: Request): Promise<void> {
+  const { exchange, parameters } = request;
   const uuid = requiredParameter(parameters, 'uuid');
-  const task = taskOf(pool, parameters);
+  const task = taskOf(pool, owners, request);
   const scene = { upload: 'patch', location: () => 'this host' } as const;
   await pool.tasks.run(task, scene, exchange.signal, async (signal) => {
     await send(pool, exchange, uuid, signal);

@@ -4,6 +4,7 @@ import { toPoolError } from '../pool/pool-error.js';
 import type { Parameters } from './parameters.js';
 import type { Request } from './routes.js';
 import { refOf, taskOf } from './task-of.js';
+import type { TaskOwners } from './task-owners.js';
 
 /** What the client asked for: `sr_id` (a reference) or `sr_uuid`. @throws PoolError HANDLE_INVALID, UUID_INVALID */
 function wantedSr(pool: Pool, parameters: Parameters): Ref | undefined {
@@ -17,8 +18,9 @@ function wantedSr(pool: Pool, parameters: Parameters): Ref | undefined {
  * `PUT /pool_patch_upload`. The answer is the reference of the record, which is the task's result, too; it is sent when
  * all is on the disk. Nothing of the body is asked for until the SR is chosen and has room.
  */
-export async function handlePatchUpload(pool: Pool, { exchange, parameters }: Request): Promise<void> {
-  const task = taskOf(pool, parameters);
+export async function handlePatchUpload(pool: Pool, owners: TaskOwners, request: Request): Promise<void> {
+  const { exchange, parameters } = request;
+  const task = taskOf(pool, owners, request);
   const ref = await orFail(pool, task, async () =>
     pool.patches.upload({
       sr: wantedSr(pool, parameters),

@@ -5,6 +5,7 @@ import { HttpRefusal } from './http-refusal.js';
 import { requiredParameter, type Parameters } from './parameters.js';
 import type { Request } from './routes.js';
 import { refOf, taskOf } from './task-of.js';
+import type { TaskOwners } from './task-owners.js';
 
 /** @throws PoolError VALUE_NOT_SUPPORTED: XAPI also knows tar and qcow2 */
 function formatOf(parameters: Parameters): TransferFormat {
@@ -19,7 +20,8 @@ function formatOf(parameters: Parameters): TransferFormat {
  * As XAPI does it: `200 OK` with a header `task-id` comes before any of the body is read; the task says how it ended. A
  * failure after that breaks the connection. Bodies without a length are refused.
  */
-export async function handleImportRawVdi(pool: Pool, { exchange, parameters }: Request): Promise<void> {
+export async function handleImportRawVdi(pool: Pool, owners: TaskOwners, request: Request): Promise<void> {
+  const { exchange, parameters } = request;
   const vdi = refOf(pool, 'VDI', requiredParameter(parameters, 'vdi'));
   const format = formatOf(parameters);
   const { contentLength } = exchange;
@@ -28,7 +30,11 @@ export async function handleImportRawVdi(pool: Pool, { exchange, parameters }: R
   }
   if (contentLength === undefined) throw new HttpRefusal('BAD_REQUEST', 'an import has a Content-Length');
   pool.vdis.ready(vdi);
-  const task = taskOf(pool, parameters) ?? (await pool.tasks.create('Importing raw VDI'));
+  let task = taskOf(pool, owners, request);
+  if (task === undefined) {
+    task = await pool.tasks.create('Importing raw VDI');
+    owners.add(task, request.account);
+  }
   exchange.acceptBody();
   exchange.head(200, { 'task-id': task, 'Content-Type': 'application/octet-stream' });
   exchange.response.flushHeaders();
@@ -38,10 +44,11 @@ export async function handleImportRawVdi(pool: Pool, { exchange, parameters }: R
 }
 
 /** `GET /export_raw_vdi?vdi=&format=`: the whole disk, with its length. */
-export async function handleExportRawVdi(pool: Pool, { exchange, parameters }: Request): Promise<void> {
+export async function handleExportRawVdi(pool: Pool, owners: TaskOwners, request: Request): Promise<void> {
+  const { exchange, parameters } = request;
   const vdi = refOf(pool, 'VDI', requiredParameter(parameters, 'vdi'));
   const format = formatOf(parameters);
-  const task = taskOf(pool, parameters);
+  const task = taskOf(pool, owners, request);
   const { uuid } = pool.database.get('VDI', vdi);
   const scene = { upload: 'disk', location: () => 'this host' } as const;
   await pool.tasks.run(task, scene, exchange.signal, async (signal) => {

@@ -5,20 +5,12 @@ import { isPoolError } from '../pool/pool-error.js';
 import type { RecoveryReport } from '../pool/recover.js';
 import type { LogLevel } from './config-schema.js';
 import type { RequestFacts } from './server.js';
-
-/** What happened to a call of the XenAPI. */
-export interface CallFacts {
-  readonly method: string;
-  readonly user: string | undefined;
-  readonly address: string;
-  readonly milliseconds: number;
-  readonly error?: unknown;
-}
+import type { CallRecord } from './xen-api.js';
 
 /** What the server tells whoever runs it. No secrets: what facts there are is in their types. */
 export interface ServerLog {
   request(facts: RequestFacts): void;
-  call(facts: CallFacts): void;
+  call(facts: CallRecord): void;
   deprecated(call: DeprecatedCall, advice: string): void;
   recovered(report: RecoveryReport): void;
   warn(text: string): void;
@@ -60,9 +52,9 @@ export function openLog(level: LogLevel, destination: DestinationStream): Server
       else if (facts.status >= 400) log.warn(line, 'request');
       else log.info(line, 'request');
     },
-    call({ error, milliseconds, ...facts }) {
-      const line = { ...facts, milliseconds: round(milliseconds), ...problemOf(error) };
-      if (error === undefined) log.debug(line, 'call');
+    call({ milliseconds, ...facts }) {
+      const line = { ...facts, milliseconds: round(milliseconds) };
+      if (facts.error === undefined) log.debug(line, 'call');
       else log.info(line, 'call');
     },
     deprecated: (call, advice) => log.warn({ method: call, advice }, 'deprecated'),

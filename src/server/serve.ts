@@ -4,9 +4,11 @@ import { openPool, type Pool } from '../pool/open-pool.js';
 import type { ToolEnvironment } from '../tools/find.js';
 import type { PreparedServer } from './first-start.js';
 import type { ServerLog } from './log.js';
+import { callRoutes } from './call-routes.js';
 import { poolRoutes } from './pool-routes.js';
 import { startServer } from './server.js';
 import { Sessions } from './sessions.js';
+import { XenApi, type CallRecord } from './xen-api.js';
 
 export interface ServeOptions {
   /** As `prepareServer` gave it, its password shown. */
@@ -41,7 +43,7 @@ function urlOf({ tls, config }: PreparedServer, port: number): string {
  * @throws PatchVdiError `usage` when another process has the state, or the address; what `openPool` throws
  */
 export async function serve(options: ServeOptions): Promise<ServedPool> {
-  const { prepared, environment, now, log } = options;
+  const { prepared, environment, now, productVersion, log } = options;
   const { config, tls, users } = prepared;
   const pool = await openPool({
     stateFolder: prepared.stateFolder,
@@ -57,17 +59,21 @@ export async function serve(options: ServeOptions): Promise<ServedPool> {
   });
   try {
     log.recovered(pool.report);
+    const sessions = new Sessions({ now });
+    const { authenticate } = users;
+    const onCall = (call: CallRecord): void => log.call(call);
+    const api = new XenApi({ pool, sessions, authenticate, now, productVersion, onCall });
     const server = await startServer({
-      routes: poolRoutes(pool),
+      routes: [...poolRoutes(pool, api.taskOwners), ...callRoutes(api)],
       listen: config.listen,
       tls,
       limits: config.limits,
-      sessions: new Sessions({ now }),
-      authenticate: users.authenticate,
+      sessions,
+      authenticate,
       onRequest: (facts) => log.request(facts),
     });
     const close = async (): Promise<void> => {
-      await server.close();
+      await Promise.all([server.close(), api.close()]);
       await pool.close();
     };
     return { pool, url: urlOf(prepared, server.port), close };

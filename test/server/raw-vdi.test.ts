@@ -51,7 +51,7 @@ describe('a disk', () => {
     expect(put).toMatchObject({ exitCode: 0, stderr: '' });
     const task = /^task-id: (\S+)/im.exec(put.stdout)?.[1] ?? '';
     expect(await ended(server, task)).toBe('success');
-    expect(server.pool.database.get('task', task).result).toBe(vdi);
+    expect(server.pool.database.get('task', task).result).toBe(`<value>${vdi}</value>`);
     expect((await exported(server, vdi, 'raw')).equals(diskContent())).toBe(true);
     const { uuid } = server.pool.database.get('VDI', vdi);
     await exported(server, uuid, 'vhd');
@@ -72,7 +72,12 @@ describe('a disk', () => {
     expect(await runTool('qemu-img', convert)).toMatchObject({ exitCode: 0 });
     const task = await server.pool.tasks.create('import');
     const target = `/import_raw_vdi?vdi=${vdi}&format=vhd&task_id=${task}`;
-    const answer = await ask(server, target, { method: 'PUT', user: 'admin', body: readFileSync(vhd) });
+    const vhdBytes = readFileSync(vhd);
+    // Somebody else's task tells nobody else's story.
+    const foreign = await ask(server, target, { method: 'PUT', user: 'admin', body: vhdBytes, expect: true });
+    expect(foreign).toMatchObject({ status: 403, continued: false });
+    server.owners.add(task, { name: 'admin', role: 'vm-admin' });
+    const answer = await ask(server, target, { method: 'PUT', user: 'admin', body: vhdBytes });
     expect(answer).toMatchObject({ status: 200, headers: { 'task-id': task } });
     expect(await ended(server, task)).toBe('success');
     expect((await exported(server, vdi, 'raw')).equals(diskContent())).toBe(true);

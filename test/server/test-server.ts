@@ -6,6 +6,7 @@ import type { Role } from '../../src/server/account.js';
 import { limitsWith, type Limits } from '../../src/server/limits.js';
 import { poolRoutes } from '../../src/server/pool-routes.js';
 import { Sessions } from '../../src/server/sessions.js';
+import { TaskOwners } from '../../src/server/task-owners.js';
 import { startServer, type RequestFacts } from '../../src/server/server.js';
 import { testPool, type PoolPlace, type TestPoolOptions } from '../pool/test-pool.js';
 
@@ -25,6 +26,7 @@ export interface TestServer {
   readonly pool: Pool;
   readonly place: PoolPlace;
   readonly sessions: Sessions;
+  readonly owners: TaskOwners;
   readonly log: readonly RequestFacts[];
   close(): Promise<void>;
 }
@@ -38,8 +40,9 @@ export async function testServer({ limits, ...options }: TestServerOptions = {})
   const { pool, place } = await testPool(options);
   const log: RequestFacts[] = [];
   const sessions = new Sessions({ now: Date.now });
+  const owners = new TaskOwners(pool.database);
   const running = await startServer({
-    routes: poolRoutes(pool),
+    routes: poolRoutes(pool, owners),
     listen: { address: '127.0.0.1', port: 0 },
     tls: undefined,
     limits: { ...limitsWith({}), ...limits },
@@ -55,7 +58,7 @@ export async function testServer({ limits, ...options }: TestServerOptions = {})
   const close = (): Promise<void> => (closed ??= running.close());
   onTestFinished(close);
   const { port } = running;
-  return { url: `http://127.0.0.1:${port}`, port, pool, place, sessions, log, close };
+  return { url: `http://127.0.0.1:${port}`, port, pool, place, sessions, owners, log, close };
 }
 
 export interface Answer {

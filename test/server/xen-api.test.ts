@@ -15,7 +15,7 @@ test.for(['json-rpc', 'xml-rpc', 'auto'] as const)('npm xen-api over %s', async 
     virtual_size: SMALL_VDI_BYTES,
     name_label: ' a ',
   });
-  const copy = await xapi.callAsync('VDI.copy', vdi, srRef(pool, 'two'));
+  const copy = String(await xapi.callAsync('VDI.copy', vdi, srRef(pool, 'two')));
   expect(copy).toMatch(/^OpaqueRef/);
   expect(await xapi.barrier(copy)).toMatchObject({ name_label: ' a ' });
   expect(await xapi.callAsync('VDI.destroy', copy)).toBe('');

@@ -1,0 +1,44 @@
+import { Command } from 'commander';
+import { shortBytes } from '../inspect/draw-text.js';
+import type { PatchEntry } from '../xenapi/inventory.js';
+import { listing } from './listing.js';
+import { addPoolOptions, withPool, type RawPoolOptions } from './pool-options.js';
+import { guidanceText, patchObject, placeText } from './pool-patch-words.js';
+import type { CommandContext } from './program.js';
+import { columnsOf } from './text.js';
+
+function page(patches: readonly PatchEntry[], columns: number): string[] {
+  if (patches.length === 0) return ['the pool has no patches'];
+  const entries = patches.map(({ record, place }) => {
+    const applied =
+      record.host_patches.length === 0
+        ? ''
+        : record.pool_applied
+          ? 'applied everywhere'
+          : 'applied to some hosts';
+    const notes = [`in ${placeText(place)}`, applied, guidanceText(record.after_apply_guidance)];
+    return {
+      cells: [record.uuid, shortBytes(record.size), record.version, record.name_label],
+      details: [notes.filter((note) => note !== '').join('; ')],
+    };
+  });
+  return listing(['UUID', 'SIZE', 'VERSION', 'NAME'], entries, columns);
+}
+
+async function patches(raw: RawPoolOptions, context: CommandContext): Promise<void> {
+  context.useJson(raw.json === true ? 'stdout' : undefined);
+  await withPool(raw, context, async ({ connection, warnings }) => {
+    const { listPatches } = await import('../xenapi/inventory.js');
+    const entries = await listPatches(connection);
+    if (raw.json === true) {
+      context.printJson({ ok: true, server: connection.name, patches: entries.map(patchObject), warnings });
+    } else process.stdout.write(`${page(entries, columnsOf(process.stdout)).join('\n')}\n`);
+  });
+}
+
+export function poolPatchesCommand(context: CommandContext): Command {
+  const command = new Command('patches')
+    .summary('list the patches of a pool')
+    .description('Lists the patches of a pool, and where their bytes are.');
+  return addPoolOptions(command).action((raw: RawPoolOptions) => patches(raw, context));
+}

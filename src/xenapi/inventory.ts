@@ -1,0 +1,129 @@
+import type { XenConnection } from './connection.js';
+import {
+  NULL_REF,
+  PATCH,
+  PATCHES,
+  POOLS,
+  SMS,
+  SRS,
+  VDIS,
+  type PatchRecord,
+  type SrRecord,
+  type VdiRecord,
+} from './records.js';
+import { isXenApiError } from './xen-api-error.js';
+
+/** Where the bytes of a patch are, as far as an API can tell. */
+export type PatchPlace =
+  | { readonly kind: 'vdi'; readonly uuid: string; readonly sr: string; readonly srName: string }
+  /** On the master: a record without a VDI is kept only for its file, */
+  | { readonly kind: 'file' }
+  /** or because some host has applied the patch, and then nobody says whether there is a file. */
+  | { readonly kind: 'file-if-anywhere' };
+
+/** A patch with what belongs to it. */
+export interface PatchEntry {
+  readonly ref: string;
+  readonly record: PatchRecord;
+  readonly place: PatchPlace;
+}
+
+export interface SrEntry {
+  readonly ref: string;
+  readonly record: SrRecord;
+  readonly isDefault: boolean;
+  /** Of its driver; undefined where the server tells nothing of drivers. */
+  readonly capabilities: readonly string[] | undefined;
+}
+
+export interface VdiEntry {
+  readonly ref: string;
+  readonly record: VdiRecord;
+  readonly srName: string;
+  /** The patch that is kept in it. */
+  readonly patch: PatchRecord | undefined;
+}
+
+type Records<Record> = Readonly<{ [ref: string]: Record }>;
+
+function placeOf(patch: PatchRecord, vdis: Records<VdiRecord>, srs: Records<SrRecord>): PatchPlace {
+  const vdi = patch.VDI === NULL_REF ? undefined : vdis[patch.VDI];
+  if (vdi === undefined) return { kind: patch.host_patches.length === 0 ? 'file' : 'file-if-anywhere' };
+  const sr = srs[vdi.SR];
+  return { kind: 'vdi', uuid: vdi.uuid, sr: sr?.uuid ?? '', srName: sr?.name_label ?? '' };
+}
+
+const byName = <Entry extends { readonly record: { readonly name_label: string; readonly uuid: string } }>(
+  entries: Entry[],
+): Entry[] =>
+  entries.toSorted(({ record: a }, { record: b }) =>
+    a.name_label === b.name_label ? (a.uuid < b.uuid ? -1 : 1) : a.name_label < b.name_label ? -1 : 1,
+  );
+
+/** All patches, by name. */
+export async function listPatches(connection: XenConnection): Promise<PatchEntry[]> {
+  const patches = await connection.callAs(PATCHES, 'pool_patch.get_all_records');
+  const vdis = await connection.callAs(VDIS, 'VDI.get_all_records');
+  const srs = await connection.callAs(SRS, 'SR.get_all_records');
+  return byName(
+    Object.entries(patches).map(([ref, record]) => ({ ref, record, place: placeOf(record, vdis, srs) })),
+  );
+}
+
+/** One patch. */
+export async function getPatch(connection: XenConnection, ref: string): Promise<PatchEntry> {
+  const record = await connection.callAs(PATCH, 'pool_patch.get_record', ref);
+  const vdis = await connection.callAs(VDIS, 'VDI.get_all_records');
+  const srs = await connection.callAs(SRS, 'SR.get_all_records');
+  return { ref, record, place: placeOf(record, vdis, srs) };
+}
+
+async function capabilitiesByType(
+  connection: XenConnection,
+): Promise<Map<string, readonly string[]> | undefined> {
+  try {
+    const drivers = await connection.callAs(SMS, 'SM.get_all_records');
+    return new Map(Object.values(drivers).map(({ type, capabilities }) => [type, capabilities]));
+  } catch (error) {
+    if (isXenApiError(error) && error.code === 'MESSAGE_METHOD_UNKNOWN') return undefined;
+    throw error;
+  }
+}
+
+/** All storage repositories, by name. */
+export async function listRepositories(connection: XenConnection): Promise<SrEntry[]> {
+  const srs = await connection.callAs(SRS, 'SR.get_all_records');
+  const pools = await connection.callAs(POOLS, 'pool.get_all_records');
+  const capabilities = await capabilitiesByType(connection);
+  const defaults = new Set(Object.values(pools).map(({ default_SR }) => default_SR));
+  return byName(
+    Object.entries(srs).map(([ref, record]) => ({
+      ref,
+      record,
+      isDefault: defaults.has(ref),
+      capabilities: capabilities?.get(record.type),
+    })),
+  );
+}
+
+/** `Patch UUID (name-label)`, as the VDI of a patch is named. */
+const PATCH_VDI_NAME = /^Patch [0-9a-f-]{36} \(/;
+
+/** VDIs of patches, also of ones whose record is gone; or all. By name. */
+export async function listVdis(connection: XenConnection, all: boolean): Promise<VdiEntry[]> {
+  const vdis = await connection.callAs(VDIS, 'VDI.get_all_records');
+  const srs = await connection.callAs(SRS, 'SR.get_all_records');
+  const patches = await connection.callAs(PATCHES, 'pool_patch.get_all_records');
+  const patchOf = new Map(Object.values(patches).map((patch) => [patch.VDI, patch]));
+  const entries = Object.entries(vdis).map(([ref, record]) => ({
+    ref,
+    record,
+    srName: srs[record.SR]?.name_label ?? '',
+    patch: patchOf.get(ref),
+  }));
+  return byName(
+    entries.filter(
+      ({ record, patch }) => all || patch !== undefined || PATCH_VDI_NAME.test(record.name_label),
+    ),
+  );
+}

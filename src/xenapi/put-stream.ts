@@ -1,0 +1,198 @@
+import type { ClientRequest, IncomingMessage } from 'node:http';
+import { PatchVdiError } from '../errors.js';
+import type { UploadSource } from '../io/chunk.js';
+import { StallClock, describeSilence } from '../io/idle-timeout.js';
+import { untilAborted } from '../io/until-aborted.js';
+import { KIB } from '../units.js';
+import { answerTo, brokenConnection, openRequest, type RequestHead, type Server } from './exchange.js';
+import { readText, refusal } from './read-answer.js';
+import { UNKNOWN_OUTCOME, serverFailure } from './server-failure.js';
+import { isXenApiError } from './xen-api-error.js';
+
+const MAX_ANSWER_BYTES = 64 * KIB;
+
+export interface PutOptions {
+  readonly path: string;
+  readonly query: RequestHead['query'];
+  readonly secrets: readonly string[];
+  readonly signal: AbortSignal | undefined;
+  readonly onProgress?: ((bytes: number) => void) | undefined;
+}
+
+/** The server has answered, so nothing more is sent. */
+const ANSWERED = new Error('the server has answered');
+
+/** The body of one PUT on its way. */
+class Upload {
+  readonly #request: ClientRequest;
+  readonly #source: UploadSource;
+  readonly #server: Server;
+  readonly #onProgress: ((bytes: number) => void) | undefined;
+  readonly #stop = new AbortController();
+  readonly #clock: StallClock;
+  readonly answer: Promise<IncomingMessage>;
+  /** Why it was ended, if nothing came or went. */
+  stalled: PatchVdiError | undefined;
+  /** Bytes of the body that were handed to the connection. */
+  #sent = 0;
+  /** Those of them that it has not taken yet. */
+  #pending = 0;
+
+  constructor(
+    server: Server,
+    request: ClientRequest,
+    source: UploadSource,
+    { signal, onProgress }: PutOptions,
+  ) {
+    this.#server = server;
+    this.#request = request;
+    this.#source = source;
+    this.#onProgress = onProgress;
+    this.answer = answerTo(request);
+    this.answer.then(
+      () => {
+        this.#stop.abort(ANSWERED);
+        // The rest of the answer must come, too.
+        this.#clock.start();
+      },
+      (error: unknown) => this.#stop.abort(error),
+    );
+    this.#clock = new StallClock(server.timeouts.stall, () => {
+      this.stalled = this.#stallFailure();
+      request.destroy(this.stalled);
+    });
+    const onAbort = (): void => void request.destroy(signal?.reason as Error);
+    signal?.addEventListener('abort', onAbort);
+    request.once('close', () => {
+      signal?.removeEventListener('abort', onAbort);
+      this.#clock.dispose();
+    });
+    if (signal?.aborted === true) onAbort();
+  }
+
+  #stallFailure(): PatchVdiError {
+    return serverFailure(this.#server.address, 'the server does not go on with the upload', {
+      found: `${describeSilence(this.#server.timeouts.stall)}, after ${this.#sent} bytes`,
+      expected: 'a server that reads, and answers',
+      hint: "look at the server's log",
+      leftBehind: UNKNOWN_OUTCOME,
+    });
+  }
+
+  /** `Expect: 100-continue` (RFC 9110 §10.1.1): whether the server wants the body. */
+  async wanted(): Promise<boolean> {
+    const wanted = new Promise<boolean>((resolve) => {
+      this.#request.once('continue', () => resolve(true)).flushHeaders();
+    });
+    this.#clock.start();
+    const answered = this.answer.then(() => false);
+    const result = await Promise.race([wanted, answered]);
+    this.#clock.stop();
+    return result;
+  }
+
+  /** All of the body, unless the server answers before its end. */
+  async send(): Promise<void> {
+    const { signal } = this.#stop;
+    try {
+      await this.#source.pump(({ bytes, release }) => this.#write(bytes, release), signal);
+    } catch (error) {
+      // The answer, or what broke the connection, is told by whoever waits for that.
+      if (signal.aborted) return;
+      throw error;
+    }
+    if (signal.aborted) return;
+    const { contentLength, name } = this.#source;
+    if (contentLength !== undefined && this.#sent < contentLength) {
+      throw new PatchVdiError('upload', 'the upload is shorter than announced', {
+        context: { path: name, found: `${this.#sent} bytes`, expected: `${contentLength} bytes` },
+        leftBehind: 'no patch: the server has refused a body that is not complete',
+      });
+    }
+    this.#request.end();
+    this.#clock.start();
+  }
+
+  #write(bytes: Uint8Array, release: () => void): Promise<void> | undefined {
+    const { contentLength, name } = this.#source;
+    if (contentLength !== undefined && this.#sent + bytes.length > contentLength) {
+      throw new PatchVdiError('upload', 'the upload is longer than announced', {
+        context: {
+          path: name,
+          found: `more than ${contentLength} bytes`,
+          expected: `${contentLength} bytes`,
+        },
+        leftBehind: 'no patch: the server has refused a body that is not complete',
+      });
+    }
+    this.#sent += bytes.length;
+    this.#pending += bytes.length;
+    this.#clock.start();
+    const room = this.#request.write(bytes, () => {
+      this.#pending -= bytes.length;
+      if (this.#pending === 0) this.#clock.stop();
+      else this.#clock.start();
+      release();
+    });
+    this.#onProgress?.(this.#sent);
+    if (room) return undefined;
+    const drained = new Promise<void>((resolve) => this.#request.once('drain', resolve));
+    return untilAborted(drained, this.#stop.signal);
+  }
+
+  /** Whether the server could not have all of it when it answered. */
+  get incomplete(): boolean {
+    return !this.#request.writableEnded;
+  }
+}
+
+/**
+ * A PUT with the upload as its body. The body goes out only when the server asks for it with `100 Continue`, so that
+ * whoever refuses does so before anything is sent. With a length that is known it is exact; without, the body comes
+ * in chunks. Memory is that of the source's buffers.
+ *
+ * @returns the body of the answer, without white space around it
+ * @throws XenApiError when the server refuses; PatchVdiError `sink` | `upload`; the reason of the signal
+ */
+export async function putStream(server: Server, source: UploadSource, options: PutOptions): Promise<string> {
+  const { path, query, secrets, signal } = options;
+  const operation = `PUT ${path}`;
+  const { contentLength } = source;
+  const headers = {
+    Expect: '100-continue',
+    'Content-Type': 'application/octet-stream',
+    ...(contentLength === undefined
+      ? { 'Transfer-Encoding': 'chunked' }
+      : { 'Content-Length': String(contentLength) }),
+  };
+  const request = await openRequest(server, { method: 'PUT', path, query: query ?? {}, headers }, signal);
+  const upload = new Upload(server, request, source, options);
+  try {
+    if (await upload.wanted()) await upload.send();
+    const response = await upload.answer;
+    const early = upload.incomplete;
+    if (response.statusCode !== 200) {
+      throw await refusal(response, {
+        address: server.address,
+        operation,
+        secrets,
+        details: { leftBehind: early ? 'no patch: the server has not taken the upload' : UNKNOWN_OUTCOME },
+      });
+    }
+    if (early) {
+      throw serverFailure(server.address, 'the server answered before it had everything', {
+        found: 'status 200',
+        expected: 'an answer after the last byte',
+        leftBehind: UNKNOWN_OUTCOME,
+      });
+    }
+    return (await readText(response, MAX_ANSWER_BYTES)).trim();
+  } catch (error) {
+    if (signal?.aborted === true) throw signal.reason;
+    if (upload.stalled !== undefined) throw upload.stalled;
+    if (error instanceof PatchVdiError || isXenApiError(error)) throw error;
+    throw brokenConnection(server, operation, error, UNKNOWN_OUTCOME);
+  } finally {
+    request.destroy();
+  }
+}

@@ -1,0 +1,84 @@
+import * as v from 'valibot';
+
+/** What a reference is that leads nowhere. */
+export const NULL_REF = 'OpaqueRef:NULL';
+
+/** More of anything is no pool. */
+const MAX_RECORDS = 100_000;
+const MAX_MEMBERS = 10_000;
+const MAX_TEXT_CHARACTERS = 65_536;
+
+const text = v.pipe(v.string(), v.maxLength(MAX_TEXT_CHARACTERS));
+const reference = v.pipe(v.string(), v.nonEmpty(), v.maxLength(256));
+const bytes = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
+const texts = v.pipe(v.array(text), v.maxLength(MAX_MEMBERS));
+const map = v.pipe(v.record(text, text), v.maxEntries(MAX_MEMBERS));
+
+/** References and records, as `get_all_records` answers. */
+const all = <Schema extends v.GenericSchema>(record: Schema) =>
+  v.pipe(v.record(reference, record), v.maxEntries(MAX_RECORDS));
+
+export const REFERENCE = reference;
+export const TEXT = text;
+
+/** `VDI` is the mission's field: a XenServer of today has none. */
+export const PATCH = v.object({
+  uuid: text,
+  name_label: text,
+  name_description: text,
+  version: text,
+  size: bytes,
+  pool_applied: v.boolean(),
+  host_patches: texts,
+  after_apply_guidance: texts,
+  VDI: v.optional(reference, NULL_REF),
+});
+
+export const VDI = v.object({
+  uuid: text,
+  name_label: text,
+  SR: reference,
+  virtual_size: bytes,
+  /** XAPI answers -1 while it does not know. */
+  physical_utilisation: v.pipe(v.number(), v.safeInteger()),
+});
+
+export const SR = v.object({
+  uuid: text,
+  name_label: text,
+  type: text,
+  content_type: text,
+  shared: v.boolean(),
+  /** Below zero while XAPI does not know, or for drives. */
+  physical_size: v.pipe(v.number(), v.safeInteger()),
+  physical_utilisation: v.pipe(v.number(), v.safeInteger()),
+});
+
+export const POOL = v.object({ uuid: text, master: reference, default_SR: reference });
+
+/** A driver of SRs, where a server has such records. */
+export const SM = v.object({ type: text, capabilities: texts });
+
+export const TASK = v.object({
+  uuid: text,
+  name_label: text,
+  created: text,
+  finished: text,
+  status: v.picklist(['pending', 'success', 'failure', 'cancelling', 'cancelled']),
+  progress: v.pipe(v.number(), v.finite()),
+  result: text,
+  error_info: texts,
+  other_config: map,
+});
+
+export const PATCHES = all(PATCH);
+export const VDIS = all(VDI);
+export const SRS = all(SR);
+export const POOLS = all(POOL);
+export const SMS = all(SM);
+export const TASKS = all(TASK);
+
+export type PatchRecord = v.InferOutput<typeof PATCH>;
+export type VdiRecord = v.InferOutput<typeof VDI>;
+export type SrRecord = v.InferOutput<typeof SR>;
+export type TaskRecord = v.InferOutput<typeof TASK>;

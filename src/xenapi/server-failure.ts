@@ -1,0 +1,44 @@
+import { PatchVdiError, type ErrorContext } from '../errors.js';
+import { printable } from '../signature/printable.js';
+import type { ServerAddress } from './server-address.js';
+
+/** What is known when nothing is: for calls that may have come through. */
+export const UNKNOWN_OUTCOME = 'unknown: whether the server did what was asked, it did not say';
+export const UNTOUCHED = 'nothing was changed on the server';
+
+const MAX_WORDS = 300;
+
+export interface FailureDetails {
+  readonly found?: string | undefined;
+  readonly expected?: string | undefined;
+  readonly hint?: string | undefined;
+  /** Default: {@link UNTOUCHED}. */
+  readonly leftBehind?: string | undefined;
+  readonly cause?: unknown;
+}
+
+/** An error of kind `sink`: a server that cannot be reached or believed. */
+export function serverFailure(
+  address: ServerAddress,
+  message: string,
+  { found, expected, hint, leftBehind = UNTOUCHED, cause }: FailureDetails,
+): PatchVdiError {
+  const context: ErrorContext = {
+    path: address.name,
+    ...(found === undefined ? {} : { found }),
+    ...(expected === undefined ? {} : { expected }),
+  };
+  return new PatchVdiError('sink', message, {
+    context,
+    leftBehind,
+    ...(hint === undefined ? {} : { hint }),
+    ...(cause === undefined ? {} : { cause }),
+  });
+}
+
+/** The words of a system error. Of several addresses that were tried in vain, Node gives an error without words. */
+export function causeWords(cause: unknown): string {
+  const errors = cause instanceof AggregateError ? (cause.errors as unknown[]) : [cause];
+  const words = errors.map((error) => (error instanceof Error ? error.message : String(error)));
+  return printable([...new Set(words)].join('; '), MAX_WORDS);
+}

@@ -1,0 +1,139 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { trace } from '../trace.js';
+import type { XenConnection } from './connection.js';
+import { REFERENCE, TASK, type TaskRecord } from './records.js';
+import { UNKNOWN_OUTCOME, serverFailure } from './server-failure.js';
+import { XenApiError, describedError } from './xen-api-error.js';
+
+/** From 0 to 1. */
+export type OnFraction = (fraction: number) => void;
+
+/** XAPI packs the result of an asynchronous call into the XML of XML-RPC. */
+const PACKED = /^<value>(?:<string>)?([^<]*)(?:<\/string>)?<\/value>$/;
+
+function resultText(result: string): string {
+  return PACKED.exec(result)?.[1] ?? result;
+}
+
+function taskFailure(
+  { clean }: XenConnection,
+  operation: string,
+  { status, error_info }: TaskRecord,
+): XenApiError {
+  const error = describedError(operation, error_info, clean);
+  if (error !== undefined) return error;
+  return new XenApiError(operation, status === 'cancelled' ? 'TASK_CANCELLED' : 'INTERNAL_ERROR', []);
+}
+
+const isOver = ({ status }: TaskRecord): boolean => status !== 'pending' && status !== 'cancelling';
+
+/**
+ * Waits for a task to end.
+ *
+ * @returns its result
+ * @throws XenApiError when it fails or is cancelled; PatchVdiError `sink` also when it stands still; the reason of
+ *   the connection's signal
+ */
+export async function followTask(
+  connection: XenConnection,
+  task: string,
+  operation: string,
+  onFraction?: OnFraction,
+): Promise<string> {
+  const { poll, stall } = connection.timeouts;
+  let fraction = -1;
+  let movedAt = performance.now();
+  for (;;) {
+    const record = await connection.callAs(TASK, 'task.get_record', task);
+    if (record.status === 'success') return resultText(record.result);
+    if (isOver(record)) throw taskFailure(connection, operation, record);
+    if (record.progress > fraction) {
+      movedAt = performance.now();
+      fraction = record.progress;
+      onFraction?.(Math.min(1, Math.max(0, fraction)));
+    } else if (performance.now() - movedAt > stall) {
+      throw serverFailure(connection.address, `the task does not go on: ${operation}`, {
+        found: `no progress for ${stall / 1000} seconds, at ${Math.round(fraction * 100)} %`,
+        expected: 'that it ends',
+        hint: 'patch-vdi pool tasks lists what is under way, and can cancel it',
+        leftBehind: UNKNOWN_OUTCOME,
+      });
+    }
+    await sleep(poll, undefined, connection.signal === undefined ? {} : { signal: connection.signal }).catch(
+      () => connection.signal?.throwIfAborted(),
+    );
+  }
+}
+
+/** Waits, not long, until a task that was cancelled has ended. Never fails. */
+async function cancelAndWait(connection: XenConnection, task: string): Promise<void> {
+  const { farewell, poll } = connection.timeouts;
+  const until = performance.now() + farewell;
+  try {
+    await connection.callBeforeEnd('task.cancel', task);
+    while (performance.now() < until) {
+      const answer = await connection.callBeforeEnd('task.get_record', task);
+      if (isOver(connection.check(TASK, 'task.get_record', answer))) return;
+      await sleep(poll);
+    }
+  } catch (error) {
+    trace('xenapi', () => `task.cancel: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
+/** Why a task failed, if it did so until now. Never fails itself. */
+async function taskWord(
+  connection: XenConnection,
+  task: string,
+  operation: string,
+): Promise<Error | undefined> {
+  try {
+    const answer = await connection.callBeforeEnd('task.get_record', task);
+    const record = connection.check(TASK, 'task.get_record', answer);
+    return isOver(record) && record.status !== 'success'
+      ? taskFailure(connection, operation, record)
+      : undefined;
+  } catch (error) {
+    trace('xenapi', () => `task.get_record: ${error instanceof Error ? error.message : String(error)}`);
+    return undefined;
+  }
+}
+
+/**
+ * Does something with a task of its own, which is cancelled when we are stopped, and destroyed in the end. Whatever
+ * breaks the connection, the task knows better why: a server that refuses stops reading.
+ *
+ * @param work gets the task's reference
+ */
+export async function withTask<Result>(
+  connection: XenConnection,
+  label: string,
+  work: (task: string) => Promise<Result>,
+): Promise<Result> {
+  const task = await connection.callAs(REFERENCE, 'task.create', label, '');
+  return await guardTask(connection, task, label, () => work(task));
+}
+
+/** The same for a task that is there. */
+export async function guardTask<Result>(
+  connection: XenConnection,
+  task: string,
+  label: string,
+  work: () => Promise<Result>,
+): Promise<Result> {
+  try {
+    return await work();
+  } catch (error) {
+    // What the server has refused is over.
+    if (error instanceof XenApiError) throw error;
+    const stopped = connection.signal?.aborted === true;
+    const word = stopped ? undefined : await taskWord(connection, task, label);
+    if (word !== undefined) throw word;
+    await cancelAndWait(connection, task);
+    throw error;
+  } finally {
+    await connection.callBeforeEnd('task.destroy', task).catch((error: unknown) => {
+      trace('xenapi', () => `task.destroy: ${error instanceof Error ? error.message : String(error)}`);
+    });
+  }
+}

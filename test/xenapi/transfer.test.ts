@@ -1,0 +1,267 @@
+import { randomBytes } from 'node:crypto';
+import { describe, expect, test } from 'vitest';
+import { IterableSource } from '../../src/io/iterable-source.js';
+import { downloadPatch, uploadPatch } from '../../src/xenapi/transfer.js';
+import { MIB } from '../../src/units.js';
+import { NULL_REF, ReplayError, startReplay, type Replay } from '../oracles/xapi-replay.js';
+import { TIMEOUTS, connected, thrownBy } from './pools.js';
+
+async function* chunksOf(content: Buffer, size = 64 * 1024): AsyncGenerator<Uint8Array> {
+  for (let at = 0; at < content.length; at += size) yield content.subarray(at, at + size);
+}
+
+const source = (content: Buffer, length: number | undefined = content.length): IterableSource =>
+  new IterableSource('upload', chunksOf(content), length);
+
+function uploadRequest(pool: Replay) {
+  const seen = pool.requests.find(({ path }) => path === '/pool_patch_upload');
+  if (seen === undefined) throw new Error('there was no upload');
+  return seen;
+}
+
+async function contentOf(pool: Replay, uuid: string): Promise<Buffer> {
+  const connection = await connected(pool);
+  return await downloadPatch(connection, uuid, async ({ chunks }) => {
+    const parts: Uint8Array[] = [];
+    for await (const chunk of chunks) parts.push(chunk);
+    return Buffer.concat(parts);
+  });
+}
+
+describe('an upload', () => {
+  test.for([
+    ['with its length', true],
+    ['without', false],
+  ])('%s goes in, as a task that is destroyed, and comes out again', async ([, withLength]) => {
+    const pool = await startReplay();
+    const connection = await connected(pool);
+    const content = randomBytes(3 * MIB + 17);
+    const [[, local]] = [...pool.tables.SR] as [[string, { uuid: string }]];
+    const seenBytes: number[] = [];
+    const upload = new IterableSource(
+      'upload',
+      chunksOf(content),
+      withLength === true ? content.length : undefined,
+    );
+    const ref = await uploadPatch(connection, upload, {
+      srUuid: local.uuid,
+      onProgress: (bytes) => seenBytes.push(bytes),
+    });
+    const seen = uploadRequest(pool);
+    expect(seen).toMatchObject({ method: 'PUT', received: content.length, complete: true });
+    expect(seen.headers.expect).toBe('100-continue');
+    expect(seen.headers['content-length']).toBe(withLength === true ? String(content.length) : undefined);
+    expect(seen.headers['transfer-encoding']).toBe(withLength === true ? undefined : 'chunked');
+    expect(seen.query.get('sr_uuid')).toBe(local.uuid);
+    expect(seenBytes.at(-1)).toBe(content.length);
+    expect(pool.tables.task.size).toBe(0);
+    const patch = pool.tables.pool_patch.get(ref);
+    expect(patch).toMatchObject({ size: content.length });
+    expect((await contentOf(pool, String(patch?.['uuid']))).equals(content)).toBe(true);
+  });
+
+  test.for([
+    [['OUT_OF_SPACE', 'Local storage'], { code: 'OUT_OF_SPACE', parameters: ['Local storage'] }],
+    [['HOST_HAS_NO_PATCH_SR', NULL_REF], { code: 'HOST_HAS_NO_PATCH_SR' }],
+    [['SESSION_INVALID', 'OpaqueRef:x'], { code: 'SESSION_INVALID' }],
+  ] as const)('that is refused with %j before its body is not sent', async ([description, expected]) => {
+    const pool = await startReplay();
+    pool.admit = () => {
+      throw new ReplayError(...description);
+    };
+    const connection = await connected(pool);
+    const error = await thrownBy(uploadPatch(connection, source(randomBytes(MIB)), {}));
+    expect(error).toMatchObject({ name: 'XenApiError', operation: 'PUT /pool_patch_upload', ...expected });
+    expect(uploadRequest(pool).received).toBe(0);
+    expect(pool.tables.task.size).toBe(0);
+  });
+
+  test('that is refused after its body fails with the server’s words', async () => {
+    const pool = await startReplay();
+    pool.judge = () => {
+      throw new ReplayError('INVALID_PATCH');
+    };
+    const connection = await connected(pool);
+    const error = await thrownBy(uploadPatch(connection, source(randomBytes(MIB)), {}));
+    expect(error).toMatchObject({ name: 'XenApiError', code: 'INVALID_PATCH' });
+    expect(pool.tables.pool_patch.size).toBe(0);
+    expect(pool.tables.task.size).toBe(0);
+  });
+
+  test('that the server drops in its middle fails with what the task says', async () => {
+    const pool = await startReplay();
+    pool.intercept = (request, response) => {
+      if (request.method !== 'PUT') return false;
+      response.writeContinue();
+      request.once('data', () => {
+        for (const task of pool.tables.task.values()) {
+          Object.assign(task, { status: 'failure', error_info: ['OUT_OF_SPACE', 'the state folder'] });
+        }
+        request.socket.destroy();
+      });
+      return true;
+    };
+    const connection = await connected(pool);
+    const error = await thrownBy(uploadPatch(connection, source(randomBytes(8 * MIB)), {}));
+    expect(error).toMatchObject({ code: 'OUT_OF_SPACE', parameters: ['the state folder'] });
+  });
+
+  test('that the server drops without a word is cancelled', async () => {
+    const pool = await startReplay();
+    pool.intercept = (request, response) => {
+      if (request.method !== 'PUT') return false;
+      response.writeContinue();
+      request.once('data', () => request.socket.destroy());
+      return true;
+    };
+    const connection = await connected(pool);
+    const error = await thrownBy(uploadPatch(connection, source(randomBytes(8 * MIB)), {}));
+    expect(error).toMatchObject({
+      kind: 'sink',
+      message: 'the connection to the server broke: PUT /pool_patch_upload',
+      leftBehind: expect.stringContaining('unknown') as string,
+    });
+    expect(pool.callsOf('task.cancel')).toHaveLength(1);
+    expect(pool.callsOf('task.destroy')).toHaveLength(1);
+  });
+
+  test.for([
+    ['shorter', 100],
+    ['longer', -100],
+  ] as const)('that is %s than announced never is complete', async ([word, difference]) => {
+    const pool = await startReplay();
+    const connection = await connected(pool);
+    const content = randomBytes(MIB);
+    const error = await thrownBy(uploadPatch(connection, source(content, content.length + difference), {}));
+    expect(error).toMatchObject({ kind: 'upload', message: `the upload is ${word} than announced` });
+    expect(uploadRequest(pool).complete).toBe(false);
+    expect(pool.tables.pool_patch.size).toBe(0);
+  });
+
+  test('that is stopped is cancelled on the server, which is left before its error is told', async () => {
+    const pool = await startReplay();
+    const stop = new AbortController();
+    const connection = await connected(pool, { signal: stop.signal });
+    const reason = new Error('stopped by a test');
+    async function* endless(): AsyncGenerator<Uint8Array> {
+      for (let count = 0; ; count += 1) {
+        if (count === 40) stop.abort(reason);
+        yield new Uint8Array(64 * 1024);
+      }
+    }
+    const error = await thrownBy(
+      uploadPatch(connection, new IterableSource('upload', endless(), undefined), {}),
+    );
+    expect(error).toBe(reason);
+    const methods = pool.calls.map(({ method }) => method);
+    expect(methods.slice(-3)).toEqual(['task.cancel', 'task.get_record', 'task.destroy']);
+    expect(pool.tables.pool_patch.size).toBe(0);
+  });
+
+  test('of a source that breaks fails with the source’s error', async () => {
+    const pool = await startReplay();
+    const connection = await connected(pool);
+    async function* broken(): AsyncGenerator<Uint8Array> {
+      yield new Uint8Array(1000);
+      throw new Error('the disk is gone');
+    }
+    const error = await thrownBy(uploadPatch(connection, new IterableSource('upload', broken(), 5000), {}));
+    expect(error).toMatchObject({ kind: 'upload', context: { found: 'the disk is gone' } });
+    expect(uploadRequest(pool).complete).toBe(false);
+  });
+
+  test('to a server that does not read on stops after a while', async () => {
+    const pool = await startReplay();
+    pool.intercept = (request, response) => {
+      if (request.method !== 'PUT') return false;
+      response.writeContinue();
+      return true;
+    };
+    const connection = await connected(pool, { timeouts: { ...TIMEOUTS, stall: 200 } });
+    const error = await thrownBy(uploadPatch(connection, source(randomBytes(16 * MIB)), {}));
+    expect(error).toMatchObject({ kind: 'sink', message: 'the server does not go on with the upload' });
+  });
+
+  test('to a server that never asks for the body stops after a while, and sent none', async () => {
+    const pool = await startReplay();
+    pool.intercept = (request) => request.method === 'PUT';
+    const connection = await connected(pool, { timeouts: { ...TIMEOUTS, stall: 200 } });
+    const error = await thrownBy(uploadPatch(connection, source(randomBytes(MIB)), {}));
+    expect(error).toMatchObject({ message: 'the server does not go on with the upload' });
+    expect(uploadRequest(pool).received).toBe(0);
+  });
+});
+
+describe('a download', () => {
+  async function stored(pool: Replay, content: Buffer): Promise<string> {
+    const connection = await connected(pool);
+    const ref = await uploadPatch(connection, source(content), {});
+    return String(pool.tables.pool_patch.get(ref)?.['uuid']);
+  }
+
+  test('of what is not there fails with the server’s words', async () => {
+    const pool = await startReplay();
+    expect(await thrownBy(contentOf(pool, 'nothing'))).toMatchObject({ code: 'CANNOT_FIND_PATCH' });
+  });
+
+  test.for([
+    ['in its middle', 500_000],
+    ['after its head', 0],
+    ['before its last byte', MIB - 1],
+  ] as const)('that breaks off %s is no success', async ([, bytes]) => {
+    const pool = await startReplay();
+    pool.intercept = (request, response) => {
+      if (request.method !== 'GET') return false;
+      response.writeHead(200, { 'content-length': String(MIB) });
+      response.flushHeaders();
+      response.write(Buffer.alloc(bytes), () => setTimeout(() => request.socket.destroy(), 20));
+      return true;
+    };
+    expect(await thrownBy(contentOf(pool, 'any'))).toMatchObject({
+      kind: 'sink',
+      message: 'the download broke off',
+      context: { found: expect.stringMatching(new RegExp(`^${bytes} of ${MIB} bytes came`)) as string },
+    });
+  });
+
+  test('that does not go on stops after a while', async () => {
+    const pool = await startReplay();
+    pool.intercept = (request, response) => {
+      if (request.method !== 'GET') return false;
+      response.writeHead(200, { 'content-length': '100' }).write('abc');
+      return true;
+    };
+    const connection = await connected(pool, { timeouts: { ...TIMEOUTS, stall: 200 } });
+    const reading = downloadPatch(connection, 'any', async ({ chunks }) => {
+      for await (const chunk of chunks) expect(chunk.length).toBe(3);
+    });
+    expect(await thrownBy(reading)).toMatchObject({ kind: 'sink', message: 'the download does not go on' });
+  });
+
+  test('whose reader stops closes the connection', async () => {
+    const pool = await startReplay();
+    const uuid = await stored(pool, randomBytes(4 * MIB));
+    const connection = await connected(pool);
+    await downloadPatch(connection, uuid, async ({ chunks }) => {
+      for await (const chunk of chunks) {
+        expect(chunk.length).toBeGreaterThan(0);
+        break;
+      }
+    });
+    await expect.poll(() => pool.sockets.size).toBe(0);
+  });
+
+  test('that is stopped ends with the reason', async () => {
+    const pool = await startReplay();
+    const uuid = await stored(pool, randomBytes(8 * MIB));
+    const stop = new AbortController();
+    const connection = await connected(pool, { signal: stop.signal });
+    const reason = new Error('stopped by a test');
+    const reading = downloadPatch(connection, uuid, async ({ chunks }) => {
+      for await (const chunk of chunks) {
+        if (chunk.length > 0) stop.abort(reason);
+      }
+    });
+    expect(await thrownBy(reading)).toBe(reason);
+  });
+});
