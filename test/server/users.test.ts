@@ -8,7 +8,7 @@ const SECONDS = 1000;
 const HOME = '192.0.2.1';
 const ELSEWHERE = '192.0.2.2';
 
-function someUsers(): { users: Users; wait(milliseconds: number): void } {
+function someUsers(): { users: Users; readonly wait: (milliseconds: number) => void } {
   let now = 0;
   const users = Users.of(
     [
