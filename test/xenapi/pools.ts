@@ -32,7 +32,11 @@ export async function thrownBy(work: Promise<unknown>): Promise<unknown> {
 export function wordsOf(error: unknown): string {
   const seen: string[] = [];
   for (let at = error, depth = 0; at instanceof Error && depth < 8; at = at.cause, depth += 1) {
-    seen.push(at.message, at.stack ?? '', JSON.stringify({ ...at, cause: undefined }));
+    seen.push(
+      at.message,
+      at.stack ?? '',
+      JSON.stringify(Object.entries(at).filter(([name]) => name !== 'cause')),
+    );
   }
   return seen.join('\n');
 }
