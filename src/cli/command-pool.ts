@@ -1,15 +1,31 @@
 import { Command } from 'commander';
 import { poolDownloadCommand } from './command-pool-download.js';
 import { poolPatchesCommand } from './command-pool-patches.js';
+import { poolRemovalCommands } from './command-pool-remove.js';
+import { poolSrsCommand } from './command-pool-srs.js';
+import { poolTasksCommand } from './command-pool-tasks.js';
 import { poolUploadCommand } from './command-pool-upload.js';
+import { poolVdiCopyCommand } from './command-pool-vdi-copy.js';
+import { poolVdiDestroyCommand } from './command-pool-vdi-destroy.js';
+import { poolVdisCommand } from './command-pool-vdis.js';
 import type { CommandContext } from './program.js';
 
 /** What talks to a pool: one of ours (`patch-vdi serve`), by the XenAPI over TLS. */
 export function poolCommand(context: CommandContext): Command {
-  return new Command('pool')
+  const pool = new Command('pool')
     .summary('store, list and fetch the patches of a pool')
-    .description('Talks to a pool that keeps patches in VDIs: a server of "patch-vdi serve".')
-    .addCommand(poolPatchesCommand(context))
-    .addCommand(poolUploadCommand(context))
-    .addCommand(poolDownloadCommand(context));
+    .description('Talks to a pool that keeps patches in VDIs: a server of "patch-vdi serve".');
+  const commands = [
+    poolPatchesCommand(context),
+    poolUploadCommand(context),
+    poolDownloadCommand(context),
+    ...poolRemovalCommands(context),
+    poolSrsCommand(context),
+    poolVdisCommand(context),
+    poolVdiCopyCommand(context),
+    poolVdiDestroyCommand(context),
+    poolTasksCommand(context),
+  ];
+  for (const command of commands) pool.addCommand(command);
+  return pool;
 }

@@ -8,7 +8,9 @@ export interface ListEntry {
 
 const GAP = 2;
 const INDENT = 4;
-const MAX_CELL_CHARACTERS = 36;
+/** A uuid is never cut; with other columns so wide, 80 columns hold a row. */
+const MAX_UUID_CHARACTERS = 36;
+const MAX_CELL_CHARACTERS = 16;
 
 /** Escaped, so that nothing from a server reaches the terminal as a control sequence, and cut. */
 function fit(text: string, width: number): string {
@@ -26,7 +28,11 @@ export function listing(heads: readonly string[], entries: readonly ListEntry[],
   const last = heads.length - 1;
   const widths = heads.map((head, index) => {
     const cells = entries.map(({ cells: row }) => visible(row[index] ?? '').length);
-    return Math.min(MAX_CELL_CHARACTERS, Math.max(head.length, ...cells));
+    const most = head === 'UUID' ? MAX_UUID_CHARACTERS : MAX_CELL_CHARACTERS;
+    return Math.min(
+      most,
+      cells.reduce((widest, width) => Math.max(widest, width), head.length),
+    );
   });
   const before = widths.slice(0, last).reduce((sum, width) => sum + width + GAP, 0);
   widths[last] = Math.max(8, columns - before);

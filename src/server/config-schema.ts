@@ -70,9 +70,19 @@ const wholeNumber = (least: number, most: number) => {
   );
 };
 
+/** Keys and values. A list is no group, though the schema's objects would take an empty one. */
+const group = <const Entries extends v.ObjectEntries>(entries: Entries, expected = 'a group of keys') =>
+  v.pipe(
+    v.custom<object>(
+      (value) => typeof value === 'object' && value !== null && !Array.isArray(value),
+      expected,
+    ),
+    v.strictObject(entries),
+  );
+
 const flag = v.boolean('true or false');
 
-const listen = v.strictObject({
+const listen = group({
   address: v.optional(
     v.pipe(
       text,
@@ -82,7 +92,7 @@ const listen = v.strictObject({
   port: v.optional(wholeNumber(0, 65_535)),
 });
 
-const host = v.strictObject({
+const host = group({
   name_label: v.optional(label),
   address: v.optional(v.pipe(text, v.check(isCertificateName, 'an IP address or a host name'))),
 });
@@ -90,7 +100,7 @@ const host = v.strictObject({
 /** What folders can do. */
 const CAPABILITIES = ['VDI_CREATE', 'VDI_DELETE', VDI_CLONE] as const;
 
-const repository = v.strictObject({
+const repository = group({
   name_label: label,
   path,
   uuid: v.optional(
@@ -112,7 +122,7 @@ const repository = v.strictObject({
   ),
 });
 
-const user = v.strictObject({
+const user = group({
   name: userName,
   role: v.picklist(ROLES, `one of ${ROLES.join(', ')}`),
   password_hash: v.optional(
@@ -124,12 +134,12 @@ const user = v.strictObject({
   password_file: v.optional(path),
 });
 
-const tlsParts = v.strictObject(
+const tlsParts = group(
   {
     certificate: v.optional(path),
     key: v.optional(path),
     self_signed: v.nullish(
-      v.strictObject({
+      group({
         names: v.optional(
           listOf(v.pipe(text, v.check(isCertificateName, 'a host name or an IP address')), 'names'),
         ),
@@ -140,7 +150,7 @@ const tlsParts = v.strictObject(
 );
 const tlsOff = v.literal('off', 'off, or certificate and key, or self_signed');
 
-const signature = v.strictObject({
+const signature = group({
   keyrings: v.optional(listOf(path, 'keyrings')),
   signers: v.optional(
     listOf(
@@ -169,7 +179,7 @@ function limitSchema({ key, least, most }: (typeof LIMITS)[number]): v.GenericSc
   return v.pipe(bytes, v.check(inside, `a size from ${least} to ${most} bytes`));
 }
 
-const limits = v.strictObject(
+const limits = group(
   Object.fromEntries(LIMITS.map((row) => [row.key, v.optional(limitSchema(row))])) as Record<
     LimitKey,
     v.OptionalSchema<v.GenericSchema<string | number>, undefined>
@@ -182,7 +192,7 @@ export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', '
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
 /** The whole file. */
-export const configSchema = v.strictObject({
+export const configSchema = group({
   listen: v.optional(listen),
   host: v.optional(host),
   storage_repositories: v.optional(listOf(repository, 'storage repositories')),
@@ -190,9 +200,7 @@ export const configSchema = v.strictObject({
   tls: v.optional(v.lazy((value) => (typeof value === 'string' ? tlsOff : tlsParts))),
   signature: v.optional(signature),
   limits: v.optional(limits),
-  log: v.optional(
-    v.strictObject({ level: v.optional(v.picklist(LOG_LEVELS, `one of ${LOG_LEVELS.join(', ')}`)) }),
-  ),
+  log: v.optional(group({ level: v.optional(v.picklist(LOG_LEVELS, `one of ${LOG_LEVELS.join(', ')}`)) })),
 });
 
 export type RawConfig = v.InferOutput<typeof configSchema>;

@@ -4,7 +4,7 @@ import { nearestName } from './nearest-name.js';
 import type { Complaint, YamlPath, YamlText } from './yaml-text.js';
 
 /** Their values are never shown, whatever they are. */
-const SECRET_KEY = /pass|secret|key|hash/i;
+const SECRET_KEY = /password|secret|hash|^key$/i;
 
 /** Advice for keys that people will try. */
 const ADVICE: Readonly<Record<string, string>> = {
@@ -48,8 +48,8 @@ function knownKeys(schema: unknown, path: YamlPath, value: unknown): string[] {
     if (at === undefined) return [];
     const { type, entries, item, wrapped, getter, pipe } = at;
     if (type === 'lazy' && typeof getter === 'function') at = getter(input) as typeof at;
-    else if (type === 'optional') at = wrapped as typeof at;
-    else if (type !== 'strict_object' && type !== 'array' && Array.isArray(pipe)) return [];
+    else if (type === 'optional' || type === 'nullish') at = wrapped as typeof at;
+    else if (type === 'custom') at = (pipe as (typeof at)[]).at(-1);
     else {
       const step = steps.shift();
       if (step === undefined) return typeof entries === 'object' ? Object.keys(entries ?? {}) : [];
@@ -92,21 +92,16 @@ function complaintOf(
   value: unknown,
 ): { path: YamlPath; complaint: Complaint } {
   const path = pathOf(issue);
-  const last = issue.path?.at(-1);
-  const isKey = issue.type === 'strict_object' && last?.origin === 'key';
-  if (isKey && Array.isArray(last.input)) {
-    // To the schema a list is a group whose keys are numbers.
-    const at = path.slice(0, -1);
-    return { path: at, complaint: { message: wrong(at), found: 'a list', expected: 'a group of keys' } };
-  }
+  const isKey = issue.type === 'strict_object' && issue.path?.at(-1)?.origin === 'key';
   if (isKey && issue.expected === 'never') {
     return { path, complaint: unknownKey(path, knownKeys(schema, path.slice(0, -1), value)) };
   }
   // There is no such place: it is that of what lacks it.
   if (isKey) return { path: path.slice(0, -1), complaint: missingKey(path) };
-  const isGroup = issue.type === 'strict_object';
-  const expected = isGroup && issue.message.startsWith('Invalid') ? 'a group of keys' : issue.message;
-  return { path, complaint: { message: wrong(path), found: foundText(path, issue.input), expected } };
+  return {
+    path,
+    complaint: { message: wrong(path), found: foundText(path, issue.input), expected: issue.message },
+  };
 }
 
 /**

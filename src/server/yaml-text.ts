@@ -1,4 +1,4 @@
-import { LineCounter, isAlias, isMap, isScalar, isSeq, parseDocument, visit } from 'yaml';
+import { LineCounter, isAlias, isMap, isNode, isScalar, isSeq, parseDocument, visit } from 'yaml';
 import type { Document, Node, YAMLError } from 'yaml';
 import { PatchVdiError } from '../errors.js';
 import { printable } from '../signature/printable.js';
@@ -68,9 +68,11 @@ function startOf(node: unknown): number {
   return (node as Node | null | undefined)?.range?.[0] ?? 0;
 }
 
+type Refuse = (node: unknown, message: string, found: string, expected: string) => PatchVdiError;
+
 /** Everything that YAML has and a configuration does not need; and two keys of the same name, in linear time. */
 function refuseOddities(document: Document, place: Place): void {
-  const refuse = (node: unknown, message: string, found: string, expected: string) =>
+  const refuse: Refuse = (node, message, found, expected) =>
     complaintAt(place, startOf(node), { message, found, expected });
   if (document.directives?.yaml.explicit === true && document.directives.yaml.version !== '1.2') {
     throw refuse(
@@ -81,37 +83,43 @@ function refuseOddities(document: Document, place: Place): void {
     );
   }
   let aliases = 0;
-  visit(document, {
-    Node(_key, node) {
-      if (!isAlias(node) && node.tag !== undefined) {
-        throw refuse(node, 'the configuration has a tag', printable(node.tag, 64), 'values without tags');
-      }
-    },
-    Alias(_key, alias) {
+  visit(document, (_key, node) => {
+    if (isAlias(node)) {
       aliases += 1;
       if (aliases > MAX_ALIASES) {
-        throw refuse(
-          alias,
-          'the configuration repeats too much',
-          'aliases',
-          `at most ${MAX_ALIASES} aliases`,
-        );
+        throw refuse(node, 'the configuration repeats too much', 'aliases', `at most ${MAX_ALIASES} aliases`);
       }
-    },
-    Map(_key, map) {
-      const names = new Set<string>();
-      for (const { key } of map.items) {
-        if (!isScalar(key) || typeof key.value !== 'string') {
-          throw refuse(key, 'a key of the configuration is not a name', 'another value', 'a name');
-        }
-        if (names.has(key.value)) {
-          const name = `"${printable(key.value, 64)}"`;
-          throw refuse(key, 'a key of the configuration stands there twice', name, 'each key once');
-        }
-        names.add(key.value);
-      }
-    },
+      if (node.resolve(document) !== undefined) return;
+      throw refuse(node, 'an alias has no anchor', `*${printable(node.source, 64)}`, 'an anchor before it');
+    }
+    if (isNode(node) && node.tag !== undefined) {
+      throw refuse(
+        node,
+        'the configuration has a tag',
+        printable(node.tag.replace('tag:yaml.org,2002:', '!!'), 64),
+        'values without tags',
+      );
+    }
+    if (isMap(node))
+      refuseKeys(
+        node.items.map(({ key }) => key),
+        refuse,
+      );
   });
+}
+
+function refuseKeys(keys: readonly unknown[], refuse: Refuse): void {
+  const names = new Set<string>();
+  for (const key of keys) {
+    if (!isScalar(key) || typeof key.value !== 'string') {
+      throw refuse(key, 'a key of the configuration is not a name', 'another value', 'a name');
+    }
+    if (names.has(key.value)) {
+      const name = `"${printable(key.value, 64)}"`;
+      throw refuse(key, 'a key of the configuration stands there twice', name, 'each key once');
+    }
+    names.add(key.value);
+  }
 }
 
 /** The node at a path as far as there is one, and its key where it has one. */
@@ -154,7 +162,7 @@ export function parseYamlText(text: string, fileName: string): YamlText {
     throw complaintAt(place, fault.offset, { message: 'the configuration is too complex', ...fault });
   }
   // Keys that stand there twice: the parser compares each with each.
-  const options = { version: '1.2', uniqueKeys: false, prettyErrors: false, logLevel: 'silent' } as const;
+  const options = { version: '1.2', uniqueKeys: false, prettyErrors: false, logLevel: 'error' } as const;
   const document: Document = parseDocument(text, { ...options, lineCounter: lines });
   refuseParserErrors(document, place);
   refuseOddities(document, place);

@@ -234,7 +234,11 @@ class Pool {
       return Object.fromEntries(table);
     }
     if (method === 'task.create') return this.#createTask(method, params);
-    if (method === 'Async.VDI.copy' && this.options.withoutAsync !== true) return this.#copy(method, params);
+    if (method.startsWith('Async.')) {
+      if (method === 'Async.VDI.copy' && this.options.withoutAsync !== true)
+        return this.#copy(method, params);
+      throw new ReplayError('MESSAGE_METHOD_UNKNOWN', method);
+    }
     if (method === 'VDI.copy') return this.#finishCopy(params[0] as string, params[1] as string);
     requireCount(method, params, 1);
     const [ref] = params;
