@@ -33,6 +33,8 @@ export interface XenApiClientOptions {
   readonly transport?: 'auto' | 'json-rpc' | 'xml-rpc';
   /** Milliseconds between two calls of `event.from`. */
   readonly debounce?: number;
+  /** Certificates of their own are what most pools have. */
+  readonly allowUnauthorized?: boolean;
 }
 
 const MODULE: string = 'xen-api';
