@@ -110,7 +110,13 @@ export class ServedPool {
         failed(new Error(`it ended with ${code}: ${words()}`));
       });
     });
-    this.#password ||= /password of root[^\n]*\n\n\s*(\S+)/.exec(this.#said)?.[1] ?? '';
+    if (this.#password !== '') return;
+    this.#password = /password of root[^\n]*\n\n\s*(\S+)/.exec(this.#said)?.[1] ?? '';
+    writeFileSync(this.#curlConfig, `user = "root:${this.#password}"\n`, { mode: 0o600 });
+  }
+
+  get #curlConfig(): string {
+    return join(this.work.folder, '.curlrc');
   }
 
   get password(): string {
@@ -135,8 +141,7 @@ export class ServedPool {
 
   /** curl as root, with the server's certificate; the password through its configuration, not its arguments. */
   curl(...args: readonly string[]): Promise<ToolEnd> {
-    const config = join(this.work.folder, '.curlrc');
-    writeFileSync(config, `user = "root:${this.#password}"\n`, { mode: 0o600 });
+    const config = this.#curlConfig;
     const [target = '', ...others] = args.toReversed();
     const all = ['-sS', '--config', config, '--cacert', this.certificate, ...others.toReversed()];
     return runTool('curl', [...all, `${this.url}${target}`]);
