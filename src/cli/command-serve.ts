@@ -1,6 +1,5 @@
-import { readFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
-import { dirname, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import prettyBytes from 'pretty-bytes';
 import { PatchVdiError } from '../errors.js';
@@ -38,17 +37,10 @@ function listenOption(text: string, byDefault: ServeConfig['listen']): ServeConf
 }
 
 async function configOf(raw: RawServeOptions): Promise<ServeConfig> {
-  const { defaultServeConfig, parseServeConfig } = await import('../server/serve-config.js');
+  const { defaultServeConfig, readServeConfig } = await import('../server/serve-config.js');
   let config = defaultServeConfig();
   if (raw.config !== undefined) {
-    const path = resolve(raw.config);
-    const text = await readFile(path, 'utf8').catch((cause: unknown) => {
-      throw new PatchVdiError('usage', 'the configuration cannot be read', {
-        context: { path, found: cause instanceof Error ? cause.message : String(cause) },
-        cause,
-      });
-    });
-    config = parseServeConfig(text, { fileName: raw.config, folder: dirname(path) });
+    config = await readServeConfig(raw.config);
   }
   const listen = raw.listen === undefined ? config.listen : listenOption(raw.listen, config.listen);
   const keyrings = raw.keyring?.map((path) => resolve(path)) ?? config.signature.keyrings;
@@ -69,6 +61,12 @@ async function showPassword(prepared: PreparedServer): Promise<void> {
   await prepared.passwordShown();
 }
 
+/** Clients that know the old fingerprint will complain. */
+function certificateText(tls: PreparedServer['tls']): string | undefined {
+  if (tls === undefined) return undefined;
+  return tls.renewed === undefined ? tls.fingerprint : `${tls.fingerprint}\nnew: ${tls.renewed}`;
+}
+
 async function welcome(prepared: PreparedServer, { pool, url }: ServedPool): Promise<void> {
   const columns = columnsOf(process.stderr);
   const { tls, stateFolder, defaultSrUuid } = prepared;
@@ -86,7 +84,7 @@ async function welcome(prepared: PreparedServer, { pool, url }: ServedPool): Pro
         ['state', stateFolder],
         ['storage', srs.join('\n')],
         ['keyrings', prepared.policy.keyrings.join('\n')],
-        ['certificate', tls?.fingerprint],
+        ['certificate', certificateText(tls)],
       ],
       columns - 2,
     ).map((line) => `  ${line}`),
