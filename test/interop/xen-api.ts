@@ -33,6 +33,7 @@ export interface XenApiClientOptions {
   readonly transport?: 'auto' | 'json-rpc' | 'xml-rpc';
   /** Milliseconds between two calls of `event.from`. */
   readonly debounce?: number;
+  readonly watchEvents?: boolean;
 }
 
 const MODULE: string = 'xen-api';
