@@ -72,6 +72,20 @@ test('what is wrong with the call itself is told at once, without a task', async
   expect(pool.database.getAll('task')).toEqual([]);
 });
 
+test('a session that stands in the wrong place does not get into a task', async () => {
+  const { call, session, vdi, pool } = await withVdi();
+  for (const parameters of [
+    [vdi, session],
+    [session, vdi],
+    [vdi, 'x', `${session}y`],
+  ]) {
+    const error = await refused(call('Async.VDI.copy', session, ...parameters));
+    expect(error.description).toEqual(['FIELD_TYPE_ERROR', 'session_id']);
+  }
+  expect((await refused(call('Async.VDI.create', session, { SR: [session] }))).code).toBe('FIELD_TYPE_ERROR');
+  expect(pool.database.getAll('task')).toEqual([]);
+});
+
 test('cancelled, nothing is left of a copy', async () => {
   const test = await withVdi();
   const { call, session, pool, vdi } = test;

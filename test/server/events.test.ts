@@ -200,6 +200,21 @@ test('a wait ends with its client, its session, the server, and the ninth of a s
   expect(brief(await wait())).toEqual([]);
 });
 
+test('there is an end to how many wait at once, too', async () => {
+  const test = await testApi();
+  const session = await test.login();
+  const { token } = await from(test, session, ['*'], '');
+  const waits: Promise<Batch>[] = [];
+  for (let count = 0; count < 33; count += 1) {
+    const ref = await test.login();
+    for (let one = 0; one < 8; one += 1) waits.push(from(test, ref, ['VDI'], token, 3600));
+  }
+  // 264 of them, 256 of which may wait.
+  expect((await Promise.all(waits.slice(0, 8))).map(brief)).toEqual(Array.from({ length: 8 }, () => []));
+  await test.api.close();
+  await Promise.all(waits);
+});
+
 /** What a client knows that follows the pool: records by class and ref. */
 class Follower {
   readonly known = new Map<string, RpcStruct>();

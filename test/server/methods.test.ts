@@ -382,6 +382,26 @@ test('setters, and a key that is there already', async () => {
   expect(await call('pool.get_default_SR', session, pool.pool)).toBe(NULL_REF);
 });
 
+test('what is stored has its bounds', async () => {
+  const { api, call, login, pool } = await testApi();
+  const session = await login();
+  const value = 'x'.repeat(60 * 1024);
+  for (const key of ['a', 'b', 'c', 'd']) {
+    await call('pool.add_to_other_config', session, pool.pool, key, value);
+  }
+  const full = await refused(call('pool.add_to_other_config', session, pool.pool, 'e', value));
+  expect(full.code).toBe('VALUE_NOT_SUPPORTED');
+  expect(Object.keys(pool.database.get('pool', pool.pool).other_config)).toHaveLength(4);
+  const reader = await login('reader');
+  await call('task.create', reader, 'x', '');
+  const many = await pool.database.change((draft) =>
+    Array.from({ length: 499 }, (_, index) => draft.create('task', { uuid: String(index) })),
+  );
+  for (const task of many) api.taskOwners.add(task, { name: 'reader', role: 'read-only' });
+  expect((await refused(call('task.create', reader, 'x', ''))).description).toEqual(['TOO_BUSY']);
+  await call('task.create', session, 'of somebody else', '');
+});
+
 async function tasksOf({ call, login }: TestApi, owner: string): Promise<readonly [string, string]> {
   const session = await login(owner);
   return [session, (await call('task.create', session, 'x', '')) as string];
@@ -416,9 +436,14 @@ test('tasks: everybody his own, a pool-operator all', async () => {
 test('VDI: create, clone, copy between SRs, destroy', async () => {
   const { call, login, pool, place } = await testApi();
   const session = await login('admin');
-  const vdi = await call('VDI.create', session, { SR: srRef(pool, 'one'), virtual_size: BigInt(MIB) });
+  const vdi = await call('VDI.create', session, {
+    SR: srRef(pool, 'one'),
+    virtual_size: BigInt(MIB),
+    type: 'ephemeral',
+  });
   const clone = await call('VDI.clone', session, vdi, {});
   const copy = await call('VDI.copy', session, vdi, srRef(pool, 'two'), NULL_REF, '');
+  expect(await call('VDI.get_type', session, copy)).toBe('ephemeral');
   expect(await call('VDI.get_SR', session, clone)).toBe(srRef(pool, 'one'));
   expect(await call('VDI.get_SR', session, copy)).toBe(srRef(pool, 'two'));
   const uuid = (await call('VDI.get_uuid', session, copy)) as string;
