@@ -17,7 +17,7 @@ export interface PatchInfo {
 export type ParseInfo = (xml: string) => PatchInfo;
 
 const GUIDANCE = new Set(['restartHVM', 'restartPV', 'restartHost', 'restartXAPI']);
-const LIMITS = { maxCharacters: 64 * KIB, maxDepth: 4 };
+const LIMITS = { maxCharacters: 64 * KIB, maxDepth: 4, maxTags: 16 };
 const MAX_NAME_CHARACTERS = 4 * KIB;
 
 function refused(found: string, expected: string): PatchVdiError {

@@ -11,6 +11,8 @@ export interface XmlLimits {
   readonly maxCharacters: number;
   /** Elements within each other. */
   readonly maxDepth: number;
+  /** Starts and ends of elements: the time that a document takes goes with them. */
+  readonly maxTags: number;
 }
 
 /** Why a text is no document that is taken here. Both parts are for people. */
@@ -31,7 +33,8 @@ export const NO_XML_CHARACTER = /[^\t\n\r\u{20}-\u{D7FF}\u{E000}-\u{FFFD}\u{1000
 
 const TEXT = '#text';
 const CDATA = '#cdata';
-const COMMENT = '#comment';
+const CDATA_START = '<![CDATA[';
+const CDATA_END = ']]>';
 const ATTRIBUTES = ':@';
 const ATTRIBUTE_PREFIX = '@';
 const WRAPPER = 'document';
@@ -112,12 +115,10 @@ function elementOf(node: ParsedNode): XmlElement {
     const name = nodeName(child);
     if (name === TEXT) {
       const raw = rawText(child, name);
-      if (raw.includes(']]>')) throw new XmlFault('"]]>" in a text', ']]&gt;');
+      if (raw.includes(CDATA_END)) throw new XmlFault(`${quoted(CDATA_END)} in a text`, ']]&gt;');
       children.push(withoutReferences(raw));
     } else if (name === CDATA) {
       children.push(rawText(child, name));
-    } else if (name === COMMENT || name.startsWith('?')) {
-      throw new XmlFault(name === COMMENT ? 'a comment' : 'a processing instruction', 'elements and text');
     } else {
       children.push(elementOf(child));
     }
@@ -148,8 +149,35 @@ function checkCharacters(text: string, { maxCharacters }: XmlLimits): void {
     const code = bad[0].codePointAt(0)?.toString(16).toUpperCase();
     throw new XmlFault(`the character U+${code}`, 'characters of XML 1.0');
   }
-  // Refused before the package sees it: what it declares would be expanded.
-  if (text.includes('<!D')) throw new XmlFault('a document type', 'a document without one');
+}
+
+/** XML 1.0, sections 3.1 and 2.3, with the names that anybody uses, and as many attributes. */
+const TAG =
+  /<\/?[A-Za-z_][\w.:-]{0,127}(?:[\t\n\r ]+[A-Za-z_][\w.:-]{0,127}[\t\n\r ]*=[\t\n\r ]*(?:"[^"<]*"|'[^'<]*')){0,64}[\t\n\r ]*\/?>/y;
+
+/** @returns where the markup that begins at `at` ends */
+function endOfMarkup(text: string, at: number): number {
+  if (text.startsWith(CDATA_START, at)) {
+    const end = text.indexOf(CDATA_END, at + CDATA_START.length);
+    if (end === -1) throw new XmlFault(`${CDATA_START} without its end`, CDATA_END);
+    return end + CDATA_END.length;
+  }
+  TAG.lastIndex = at;
+  if (TAG.test(text)) return TAG.lastIndex;
+  const words: Readonly<Record<string, string>> = { '<!-': 'a comment', '<!D': 'a document type' };
+  throw new XmlFault(words[text.slice(at, at + 3)] ?? quoted(text.slice(at)), 'elements and text');
+}
+
+/**
+ * What is neither an element nor text is refused before the package sees it: it would expand what a document type
+ * declares, and it is lax with the rest. Only CDATA sections may stay.
+ */
+function checkMarkup(text: string, { maxTags }: XmlLimits): void {
+  let tags = 0;
+  for (let at = text.indexOf('<'); at !== -1; at = text.indexOf('<', endOfMarkup(text, at))) {
+    tags += 1;
+    if (tags > maxTags) throw new XmlFault(`more than ${maxTags} tags`, `${maxTags} at most`);
+  }
 }
 
 /**
@@ -167,7 +195,7 @@ function parseNodes(text: string, { maxDepth }: XmlLimits): readonly ParsedNode[
     attributeNamePrefix: ATTRIBUTE_PREFIX,
     textNodeName: TEXT,
     cdataPropName: CDATA,
-    commentPropName: COMMENT,
+    jPath: false,
     parseTagValue: false,
     parseAttributeValue: false,
     trimValues: false,
@@ -189,7 +217,9 @@ function parseNodes(text: string, { maxDepth }: XmlLimits): readonly ParsedNode[
  */
 export function parseStrictXml(text: string, limits: XmlLimits): XmlElement {
   checkCharacters(text, limits);
-  const wrapped = `<${WRAPPER}>${withoutDeclaration(text.trim())}</${WRAPPER}>`;
+  const document = withoutDeclaration(text.trim());
+  checkMarkup(document, limits);
+  const wrapped = `<${WRAPPER}>${document}</${WRAPPER}>`;
   const tops = parseNodes(wrapped, limits).map(elementOf);
   const [top] = tops;
   const [root, ...others] = (top?.children ?? []).filter(

@@ -14,8 +14,8 @@ export interface TasksOptions {
 }
 
 /**
- * A reference as XAPI writes the result of a call into `task.result`: an XML-RPC value. (Only `pool_patch_upload`
- * leaves the reference bare.)
+ * A reference as XAPI writes the result of a call into `task.result`: an XML-RPC value. XAPI's `pool_patch_upload` once
+ * left it bare; clients take it with the element (npm xen-api takes nothing else).
  */
 export function refResult(ref: Ref): string {
   return `<value>${ref}</value>`;

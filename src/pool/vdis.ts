@@ -194,9 +194,10 @@ export class Vdis {
   ): Promise<Ref> {
     return this.#asTask(options, sr, async (signal) => {
       const from = this.ready(ref);
-      const { name_label, name_description, virtual_size, other_config } = from.record;
+      const { name_label, name_description, virtual_size, other_config, type } = from.record;
       const vdi = await this.begin({
         sr,
+        type,
         nameLabel: name_label,
         nameDescription: name_description,
         virtualSize: virtual_size,

@@ -32,6 +32,7 @@ export async function handleImportRawVdi(pool: Pool, owners: TaskOwners, request
   pool.vdis.ready(vdi);
   let task = taskOf(pool, owners, request);
   if (task === undefined) {
+    owners.requireRoom(request.account);
     task = await pool.tasks.create('Importing raw VDI');
     owners.add(task, request.account);
   }

@@ -54,13 +54,13 @@ function readRequest(value: unknown): Request | undefined {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined;
   const member = (name: string): unknown =>
     Object.hasOwn(value, name) ? (value as Readonly<Record<string, unknown>>)[name] : undefined;
-  const [jsonrpc, method, id] = [member('jsonrpc'), member('method'), member('id')];
+  const [jsonrpc, method, id, params = []] = ['jsonrpc', 'method', 'id', 'params'].map(member);
   if ((jsonrpc !== undefined && jsonrpc !== '2.0') || typeof method !== 'string') return undefined;
   if (id !== undefined && !isId(id)) return undefined;
   const version = jsonrpc === undefined ? '1.0' : '2.0';
   // A notification has no id in version 2.0, and null in 1.0.
   const isNotification = id === undefined || (version === '1.0' && id === null);
-  return { version, method, parameters: member('params') ?? [], id: isNotification ? undefined : id };
+  return { version, method, parameters: params, id: isNotification ? undefined : id };
 }
 
 async function answerOne(api: XenApi, value: unknown, client: RpcClient): Promise<Answer | undefined> {

@@ -20,15 +20,19 @@ export interface ServerLog {
 /** The whole chain of causes, so that the log says what a client is not told. */
 function problemOf(error: unknown): Readonly<Record<string, unknown>> {
   if (error === undefined) return {};
+  const isDefect =
+    !isPoolError(error) && !isPatchVdiError(error) && error instanceof Error && error.name !== 'HttpRefusal';
+  return { error: causesOf(error), ...(isDefect ? { stack: error.stack } : {}) };
+}
+
+function causesOf(error: unknown): readonly string[] {
   const causes: string[] = [];
   let one: unknown = error;
   for (let depth = 0; depth < 5 && one !== undefined; depth += 1) {
     causes.push(wordsOf(one));
     one = one instanceof Error ? one.cause : undefined;
   }
-  const isDefect =
-    !isPoolError(error) && !isPatchVdiError(error) && error instanceof Error && error.name !== 'HttpRefusal';
-  return { error: causes, ...(isDefect ? { stack: error.stack } : {}) };
+  return causes;
 }
 
 function wordsOf(error: unknown): string {
@@ -52,8 +56,12 @@ export function openLog(level: LogLevel, destination: DestinationStream): Server
       else if (facts.status >= 400) log.warn(line, 'request');
       else log.info(line, 'request');
     },
-    call({ milliseconds, ...facts }) {
-      const line = { ...facts, milliseconds: round(milliseconds) };
+    call({ milliseconds, cause, ...facts }) {
+      const line = {
+        ...facts,
+        milliseconds: round(milliseconds),
+        ...(cause === undefined ? {} : { causes: causesOf(cause) }),
+      };
       if (facts.error === undefined) log.debug(line, 'call');
       else log.info(line, 'call');
     },

@@ -1,6 +1,10 @@
 import type { Database } from '../pool/database.js';
 import type { Ref } from '../pool/fields.js';
+import { PoolError } from '../pool/pool-error.js';
 import { requireRole, type Account } from './account.js';
+
+/** Records of tasks that one account may have at a time; those that have ended are forgotten by and by. */
+const MAX_TASKS_OF_AN_ACCOUNT = 500;
 
 /**
  * Whose tasks are whose: everybody may cancel and destroy his own, a pool-operator all. Only in memory: with a restart
@@ -14,10 +18,21 @@ export class TaskOwners {
     this.#database = database;
   }
 
+  /** @throws PoolError TOO_BUSY for one who makes tasks and forgets them */
+  requireRoom({ name }: Account): void {
+    this.#forgetEnded();
+    const own = [...this.#owners.values()].filter((owner) => owner === name);
+    if (own.length >= MAX_TASKS_OF_AN_ACCOUNT) throw new PoolError('TOO_BUSY');
+  }
+
   add(task: Ref, { name }: Account): void {
+    this.#forgetEnded();
+    this.#owners.set(task, name);
+  }
+
+  #forgetEnded(): void {
     const tasks = new Set(this.#database.getAll('task'));
     for (const known of this.#owners.keys()) if (!tasks.has(known)) this.#owners.delete(known);
-    this.#owners.set(task, name);
   }
 
   /**

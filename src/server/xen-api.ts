@@ -8,7 +8,8 @@ import { methodTable } from './methods/method-table.js';
 import type { RpcValue } from './rpc-value.js';
 import { AsyncCalls } from './rpc/async-calls.js';
 import { EventSource } from './rpc/event-source.js';
-import type { Call, Method, Services } from './rpc/method.js';
+import { encodeJson } from './rpc/json-value.js';
+import type { Method, Services } from './rpc/method.js';
 import { optional, readValue, text } from './rpc/parameters.js';
 import { RecordView } from './rpc/record-view.js';
 import type { Session, Sessions } from './sessions.js';
@@ -30,6 +31,8 @@ export interface CallRecord {
   readonly address: string;
   /** The code alone: parameters of errors may be what the client sent. */
   readonly error?: string | undefined;
+  /** What the pool met, where the code does not say it: an `INTERNAL_ERROR` is a defect or a broken machine. */
+  readonly cause?: unknown;
   /** Of an `Async` call: until the task ended. */
   readonly milliseconds: number;
 }
@@ -101,7 +104,7 @@ export class XenApi {
       endSession: (session) => sessions.close(session),
       methodNames: () => names,
     };
-    this.#asyncCalls = new AsyncCalls(pool, (error) => this.#translated(error, NULL_REF));
+    this.#asyncCalls = new AsyncCalls(pool, (error) => this.#translated(error));
     sessions.onEnd(({ ref }) => this.#events.endSession(ref));
   }
 
@@ -119,7 +122,7 @@ export class XenApi {
         method: method.slice(0, MAX_LOGGED_CHARACTERS),
         account: caller.account,
         address: client.address,
-        ...(error === undefined ? {} : { error: error.code }),
+        ...(error === undefined ? {} : { error: error.code, cause: error.cause }),
         milliseconds: this.#now() - startedAt,
       });
     try {
@@ -128,7 +131,7 @@ export class XenApi {
       else void caller.following.then(over);
       return result;
     } catch (cause) {
-      const error = this.#translated(cause, NULL_REF);
+      const error = this.#translated(cause);
       over(error);
       throw error;
     }
@@ -140,9 +143,9 @@ export class XenApi {
     await this.#asyncCalls.close();
   }
 
-  #translated(cause: unknown, task: Ref): PoolError {
+  #translated(cause: unknown): PoolError {
     const stateFolder = dirname(this.#pool.patchFolder);
-    return toPoolError(cause, { location: stateFolder, task, stateFolder, upload: 'disk' });
+    return toPoolError(cause, { location: stateFolder, task: NULL_REF, stateFolder, upload: 'disk' });
   }
 
   async #call(
@@ -166,6 +169,8 @@ export class XenApi {
     const work = method.prepare(plainName, others);
     const context = { ...this.#services, session };
     if (!isAsync) return await work({ ...context, signal: client.signal, task: undefined });
+    // An error would carry it into the task, which everybody may read.
+    if (encodeJson(others).includes(session.ref)) throw new PoolError('FIELD_TYPE_ERROR', ['session_id']);
     return await this.#startAsync(
       name,
       session,
@@ -205,5 +210,3 @@ export class XenApi {
     return task;
   }
 }
-
-export type { Call };

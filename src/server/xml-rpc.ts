@@ -6,8 +6,8 @@ import { decodeMethodCall, XmlRpcFault, type XmlRpcCall } from './rpc/xml-decode
 import { encodeXmlValue } from './rpc/xml-encode.js';
 import type { RpcClient, XenApi } from './xen-api.js';
 
-/** Eight arrays or structs within each other; calls of the XenAPI have two. */
-const LIMITS = { maxCharacters: MIB, maxDepth: 32 };
+/** Eight arrays or structs within each other (calls of the XenAPI have two), and some thousand values. */
+const LIMITS = { maxCharacters: MIB, maxDepth: 32, maxTags: 20_000 };
 
 /** "Specification for Fault Code Interoperability": not well formed; invalid XML-RPC. */
 const NOT_WELL_FORMED = -32_700;

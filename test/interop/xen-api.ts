@@ -35,6 +35,7 @@ export interface XenApiClientOptions {
   readonly debounce?: number;
   /** Certificates of their own are what most pools have. */
   readonly allowUnauthorized?: boolean;
+  readonly watchEvents?: boolean;
 }
 
 const MODULE: string = 'xen-api';

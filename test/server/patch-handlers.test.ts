@@ -73,7 +73,7 @@ describe('an upload', () => {
     const ref = answer.body.toString().trim();
     expect(server.pool.database.get('task', task)).toMatchObject({
       status: 'success',
-      result: ref,
+      result: `<value>${ref}</value>`,
       progress: 1,
     });
     const { VDI } = server.pool.database.get('pool_patch', ref);

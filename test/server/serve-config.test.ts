@@ -57,6 +57,8 @@ limits:
   uploads_at_once: 7
   header_seconds: 6
   idle_seconds: 50
+  idle_bytes: 4K
+  call_seconds: 3
   keep_alive_seconds: 4
   header_bytes: 8K
   body_bytes: 65536
@@ -114,6 +116,8 @@ test('every key arrives, every path from the folder of the file', () => {
       uploadsAtOnce: 7,
       headerSeconds: 6,
       idleSeconds: 50,
+      idleBytes: 4096,
+      callSeconds: 3,
       keepAliveSeconds: 4,
       headerBytes: 8192,
       bodyBytes: 65_536,
@@ -136,6 +140,8 @@ const BY_DEFAULT = {
     uploadsAtOnce: 16,
     headerSeconds: 10,
     idleSeconds: 60,
+    idleBytes: 65_536,
+    callSeconds: 30,
     keepAliveSeconds: 15,
     headerBytes: 16_384,
     bodyBytes: 1_048_576,

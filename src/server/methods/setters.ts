@@ -1,4 +1,5 @@
 import { PoolError } from '../../pool/pool-error.js';
+import { KIB } from '../../units.js';
 import type { Role } from '../account.js';
 import { VOID } from '../rpc-value.js';
 import { method, type Call, type MethodTable } from '../rpc/method.js';
@@ -21,6 +22,9 @@ const CONFIGURED: Readonly<Record<Configured, Role>> = {
   pool_patch: 'pool-operator',
   task: 'read-only',
 };
+
+/** Of a whole `other_config`: it is in memory, in the journal and in every event of its record. */
+const MAX_CONFIG_CHARACTERS = 256 * KIB;
 
 const NAME_FIELDS = ['name_label', 'name_description'] as const;
 
@@ -50,7 +54,13 @@ async function changeConfig(
   if (name === 'task') owners.require(session.account, self, 'task.other_config');
   await pool.database.change((draft) => {
     const { other_config, uuid } = draft.get(name, self);
-    draft.update(name, self, { other_config: change(other_config, uuid) });
+    const changed = change(other_config, uuid);
+    const length = JSON.stringify(changed).length;
+    if (length > MAX_CONFIG_CHARACTERS) {
+      const reason = `${MAX_CONFIG_CHARACTERS} characters at most`;
+      throw new PoolError('VALUE_NOT_SUPPORTED', ['other_config', String(length), reason]);
+    }
+    draft.update(name, self, { other_config: changed });
   });
   return VOID;
 }

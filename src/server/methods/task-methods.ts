@@ -1,10 +1,6 @@
-import { PoolError } from '../../pool/pool-error.js';
 import { VOID } from '../rpc-value.js';
 import { method, type MethodTable } from '../rpc/method.js';
 import { float, text } from '../rpc/parameters.js';
-
-/** Tasks under way that nobody need ever end: who makes more has forgotten them. */
-const MAX_PENDING_TASKS = 1000;
 
 /** Everybody may make tasks, and end his own. */
 export const taskMethods: MethodTable = {
@@ -12,7 +8,7 @@ export const taskMethods: MethodTable = {
     role: 'read-only',
     parameters: [text('label'), text('description')],
     run: async ({ pool, owners, session }, [label, description]) => {
-      if (pool.database.getAll('task').length >= MAX_PENDING_TASKS) throw new PoolError('TOO_BUSY');
+      owners.requireRoom(session.account);
       const task = await pool.tasks.create(label, description);
       owners.add(task, session.account);
       return task;

@@ -28,6 +28,9 @@ const MAX_TIMEOUT_SECONDS = 3600;
 /** Calls that wait for one session; another one ends the oldest, with what there is. */
 const MAX_WAITS_OF_A_SESSION = 8;
 
+/** The same of all together: each looks at every change. */
+const MAX_WAITS = 256;
+
 /** What happens within this time is told at once. */
 const COALESCE_MILLISECONDS = 50;
 
@@ -44,12 +47,18 @@ function subscriptionTo(classes: readonly string[]): Subscription {
   };
 }
 
+function endOldest(waits: ReadonlySet<EventWait>, max: number): void {
+  const waiting = [...waits].filter(({ ended }) => ended === undefined);
+  if (waiting.length > max) waiting[0]?.end('superseded');
+}
+
 /** `event.from`: how clients follow the pool. A follower sees every record as it came to be, none twice. */
 export class EventSource {
   readonly #database: Database;
   readonly #view: RecordView;
   /** The oldest of a session first. */
   readonly #waits = new Map<Ref, Set<EventWait>>();
+  readonly #all = new Set<EventWait>();
   #closed = false;
 
   constructor(database: Database, view: RecordView) {
@@ -101,7 +110,7 @@ export class EventSource {
   /** Ends everything that waits. */
   close(): void {
     this.#closed = true;
-    for (const waits of this.#waits.values()) for (const wait of waits) wait.end('closed');
+    for (const wait of this.#all) wait.end('closed');
   }
 
   #begin({ session, timeoutSeconds, signal }: EventRequest): EventWait {
@@ -110,8 +119,9 @@ export class EventSource {
     const waits = this.#waits.get(session.ref) ?? new Set();
     this.#waits.set(session.ref, waits);
     waits.add(wait);
-    const waiting = [...waits].filter(({ ended }) => ended === undefined);
-    if (waiting.length > MAX_WAITS_OF_A_SESSION) waiting[0]?.end('superseded');
+    endOldest(waits, MAX_WAITS_OF_A_SESSION);
+    this.#all.add(wait);
+    endOldest(this.#all, MAX_WAITS);
     if (seconds === 0) wait.end('timeout');
     if (this.#closed) wait.end('closed');
     return wait;
@@ -119,6 +129,7 @@ export class EventSource {
 
   #end(session: Ref, wait: EventWait): void {
     wait.dispose();
+    this.#all.delete(wait);
     const waits = this.#waits.get(session);
     waits?.delete(wait);
     if (waits?.size === 0) this.#waits.delete(session);
