@@ -1,7 +1,7 @@
 /*
  * Every error of the XenAPI that a server may answer with: one table, best read as a whole.
  */
-import { PatchVdiError, type ErrorKind } from '../errors.js';
+import { PatchVdiError, isPatchVdiError, type ErrorKind } from '../errors.js';
 import { printable } from '../signature/printable.js';
 import { isXenApiError, type XenApiError } from '../xenapi/xen-api-error.js';
 
@@ -210,8 +210,18 @@ function foundText({ code, parameters }: XenApiError): string {
   return `${code} (${shown.join(', ')}${parameters.length > shown.length ? ', …' : ''})`;
 }
 
-/** What a server has refused as an error of ours; any other error as it is. */
+/**
+ * What a server has refused as an error of ours; any other error as it is, but that nothing is known of files and
+ * images here when somebody has stopped us.
+ */
 export function translateApiError(error: unknown, scene: ErrorScene): unknown {
+  if (isPatchVdiError(error) && error.kind === 'interrupted') {
+    return new PatchVdiError('interrupted', error.message, {
+      context: error.context,
+      leftBehind: 'what the server had done until then; a task that was under way was cancelled',
+      cause: error,
+    });
+  }
   if (!isXenApiError(error)) return error;
   const translate = Object.hasOwn(TABLE, error.code) ? TABLE[error.code] : undefined;
   const { kind, message, hint, leftBehind } = (translate ?? UNKNOWN)(error.parameters, scene);

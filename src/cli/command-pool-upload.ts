@@ -57,6 +57,7 @@ async function send(
   raw: RawUploadOptions,
 ): Promise<PatchEntry> {
   const { getPatch } = await import('../xenapi/inventory.js');
+  const { afterwards } = await import('../xenapi/server-failure.js');
   const { uploadPatch } = await import('../xenapi/transfer.js');
   let srUuid: string | undefined;
   if (raw.sr !== undefined) {
@@ -70,7 +71,9 @@ async function send(
   const onProgress =
     bar && ((bytes: number) => bar.report({ phase: 'send', bytes, totalBytes: source.contentLength }));
   const ref = await uploadPatch(connection, source, { srUuid, onProgress }).finally(() => bar?.stop());
-  return await getPatch(connection, ref);
+  return await afterwards(connection.address, 'the patch, stored in the pool', () =>
+    getPatch(connection, ref),
+  );
 }
 
 async function upload(name: string, raw: RawUploadOptions, context: CommandContext): Promise<void> {

@@ -21,6 +21,7 @@ interface Copied {
 async function copy({ connection }: PoolScene, wanted: string, raw: RawCopyOptions): Promise<Copied> {
   const { findObject } = await import('../xenapi/find-object.js');
   const { SRS, VDI, VDIS } = await import('../xenapi/records.js');
+  const { afterwards } = await import('../xenapi/server-failure.js');
   const { copyVdi } = await import('../xenapi/transfer.js');
   const vdis = await connection.callAs(VDIS, 'VDI.get_all_records');
   const [vdi, from] = findObject('VDI', vdis, wanted, 'patch-vdi pool vdis --all');
@@ -34,7 +35,9 @@ async function copy({ connection }: PoolScene, wanted: string, raw: RawCopyOptio
     ((fraction: number) =>
       bar.report({ phase: 'copy', bytes: Math.round(fraction * totalBytes), totalBytes }));
   const ref = await copyVdi(connection, vdi, sr, onFraction).finally(() => bar?.stop());
-  const { uuid, name_label: nameLabel } = await connection.callAs(VDI, 'VDI.get_record', ref);
+  const { uuid, name_label: nameLabel } = await afterwards(connection.address, 'the copy', () =>
+    connection.callAs(VDI, 'VDI.get_record', ref),
+  );
   return { from: from.uuid, uuid, nameLabel, srUuid: to.uuid, srName: to.name_label };
 }
 

@@ -1,4 +1,5 @@
 import type { XenConnection } from './connection.js';
+import { afterwards } from './server-failure.js';
 import { PATCHES, TASKS, VDIS, type TaskRecord } from './records.js';
 
 /** The three ways to free the space of a patch. */
@@ -24,9 +25,11 @@ export async function removePatch(
   vdi: string,
 ): Promise<PatchRemains> {
   await connection.call(`pool_patch.${how}`, patch);
-  const patches = await connection.callAs(PATCHES, 'pool_patch.get_all_records');
-  const vdis = await connection.callAs(VDIS, 'VDI.get_all_records');
-  return { record: Object.hasOwn(patches, patch), vdi: Object.hasOwn(vdis, vdi) };
+  return await afterwards(connection.address, 'what the call leaves of the patch', async () => {
+    const patches = await connection.callAs(PATCHES, 'pool_patch.get_all_records');
+    const vdis = await connection.callAs(VDIS, 'VDI.get_all_records');
+    return { record: Object.hasOwn(patches, patch), vdi: Object.hasOwn(vdis, vdi) };
+  });
 }
 
 export interface TaskEntry {

@@ -1,6 +1,7 @@
-import { PatchVdiError, type ErrorContext } from '../errors.js';
+import { PatchVdiError, isPatchVdiError, type ErrorContext } from '../errors.js';
 import { printable } from '../signature/printable.js';
 import type { ServerAddress } from './server-address.js';
+import { isXenApiError } from './xen-api-error.js';
 
 /** What is known when nothing is: for calls that may have come through. */
 export const UNKNOWN_OUTCOME = 'unknown: whether the server did what was asked, it did not say';
@@ -41,4 +42,27 @@ export function causeWords(cause: unknown): string {
   const errors = cause instanceof AggregateError ? (cause.errors as unknown[]) : [cause];
   const words = errors.map((error) => (error instanceof Error ? error.message : String(error)));
   return printable([...new Set(words)].join('; '), MAX_WORDS);
+}
+
+/**
+ * Looks at what was done. When that fails, the error tells that it was done nevertheless.
+ *
+ * @param done what is there now
+ * @throws PatchVdiError; what was thrown, if it is none of a server
+ */
+export async function afterwards<Result>(
+  address: ServerAddress,
+  done: string,
+  look: () => Promise<Result>,
+): Promise<Result> {
+  try {
+    return await look();
+  } catch (error) {
+    if (!isPatchVdiError(error) && !isXenApiError(error)) throw error;
+    throw serverFailure(address, 'it was done, but the server does not tell how it looks now', {
+      found: printable(error.message, MAX_WORDS),
+      leftBehind: done,
+      cause: error,
+    });
+  }
 }

@@ -1,10 +1,15 @@
 import { randomBytes } from 'node:crypto';
-import { describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 import { IterableSource } from '../../src/io/iterable-source.js';
 import { downloadPatch, uploadPatch } from '../../src/xenapi/transfer.js';
 import { MIB } from '../../src/units.js';
 import { NULL_REF, ReplayError, startReplay, type Replay } from '../oracles/xapi-replay.js';
-import { TIMEOUTS, connected, thrownBy } from './pools.js';
+import { TIMEOUTS, connected, thrownBy, wordsOf } from './pools.js';
+import { makeCertificate } from '../oracles/certificates.js';
+import { requireTool } from '../oracles/require-tool.js';
+import { temporaryFolder } from '../oracles/temporary-folder.js';
+
+beforeEach((context) => requireTool(context, 'openssl'));
 
 async function* chunksOf(content: Buffer, size = 64 * 1024): AsyncGenerator<Uint8Array> {
   for (let at = 0; at < content.length; at += size) yield content.subarray(at, at + size);
@@ -104,6 +109,128 @@ describe('an upload', () => {
     const connection = await connected(pool);
     const error = await thrownBy(uploadPatch(connection, source(randomBytes(8 * MIB)), {}));
     expect(error).toMatchObject({ code: 'OUT_OF_SPACE', parameters: ['the state folder'] });
+  });
+
+  test('that is reset anywhere is an error, and leaves no task', async () => {
+    const certificate = makeCertificate(temporaryFolder(), 'pool');
+    const pool = await startReplay({ certificate });
+    const connection = await connected(pool, { trust: { caFile: certificate.file } });
+    const content = randomBytes(2 * MIB);
+    let cutAfter = 0;
+    pool.intercept = (request, response) => {
+      if (request.method !== 'PUT') return false;
+      if (cutAfter === 0) request.socket.destroy();
+      else response.writeContinue();
+      let received = 0;
+      request.on('data', (part: Buffer) => {
+        received += part.length;
+        if (received >= cutAfter) request.socket.destroy();
+      });
+      return true;
+    };
+    // Bytes of the body; the last ones are cut when everything is there but the answer.
+    for (cutAfter of [0, 1, 65_537, 1_000_003, 2 * MIB - 1, 2 * MIB]) {
+      expect(await thrownBy(uploadPatch(connection, source(content), {}))).toMatchObject({ kind: 'sink' });
+      expect(pool.tables.task.size).toBe(0);
+    }
+  });
+
+  test('that is refused in its middle fails with the server’s words, though the connection breaks', async () => {
+    const certificate = makeCertificate(temporaryFolder(), 'pool');
+    const pool = await startReplay({ certificate });
+    const connection = await connected(pool, { trust: { caFile: certificate.file } });
+    pool.intercept = (request, response) => {
+      if (request.method !== 'PUT') return false;
+      response.writeContinue();
+      request.once('data', () => {
+        for (const task of pool.tables.task.values()) {
+          Object.assign(task, { status: 'failure', error_info: ['INVALID_PATCH'] });
+        }
+        const error = { code: 'INVALID_PATCH', parameters: [] };
+        response.writeHead(400, { 'content-type': 'application/json', connection: 'close' });
+        response.end(JSON.stringify({ error }), () => request.socket.destroy());
+      });
+      return true;
+    };
+    for (let round = 0; round < 5; round += 1) {
+      const error = await thrownBy(uploadPatch(connection, source(randomBytes(8 * MIB)), {}));
+      expect(error).toMatchObject({ name: 'XenApiError', code: 'INVALID_PATCH' });
+    }
+  });
+
+  test.for([
+    ['before the body', true],
+    ['in its middle', false],
+  ] as const)('that gets a good answer %s is none', async ([, early]) => {
+    const pool = await startReplay();
+    const connection = await connected(pool);
+    pool.intercept = (request, response) => {
+      if (request.method !== 'PUT') return false;
+      if (early) response.end('OpaqueRef:x');
+      else {
+        response.writeContinue();
+        request.once('data', () => response.end('OpaqueRef:x'));
+      }
+      return true;
+    };
+    expect(await thrownBy(uploadPatch(connection, source(randomBytes(8 * MIB)), {}))).toMatchObject({
+      kind: 'sink',
+      message: 'the server answered before it had everything',
+    });
+  });
+
+  test('that is sent elsewhere is not sent there', async () => {
+    const [pool, other] = [await startReplay(), await startReplay()];
+    const connection = await connected(pool);
+    pool.intercept = (request, response) => {
+      if (request.method !== 'PUT') return false;
+      response.writeHead(302, { location: `${other.url}${request.url}` }).end();
+      return true;
+    };
+    const error = await thrownBy(uploadPatch(connection, source(randomBytes(MIB)), {}));
+    expect(error).toMatchObject({
+      kind: 'sink',
+      context: { found: expect.stringContaining(`302 Found, ${other.url}`) as string },
+    });
+    // The session is in the URL that the server repeats.
+    for (const session of pool.sessions) expect(wordsOf(error)).not.toContain(session);
+    expect(other.requests).toEqual([]);
+  });
+
+  test('whose task fails after a good answer has failed', async () => {
+    const pool = await startReplay();
+    const connection = await connected(pool);
+    pool.intercept = (request, response) => {
+      if (request.method !== 'PUT') return false;
+      response.writeContinue();
+      request.resume().on('end', () => {
+        for (const task of pool.tables.task.values()) {
+          Object.assign(task, { status: 'failure', error_info: ['VDI_IO_ERROR', 'Device I/O errors'] });
+        }
+        response.end('OpaqueRef:x');
+      });
+      return true;
+    };
+    const error = await thrownBy(uploadPatch(connection, source(randomBytes(MIB)), {}));
+    expect(error).toMatchObject({ code: 'VDI_IO_ERROR', parameters: ['Device I/O errors'] });
+  });
+
+  test('whose task never ends is given up, and cancelled', async () => {
+    const pool = await startReplay();
+    const connection = await connected(pool, { timeouts: { ...TIMEOUTS, stall: 300, farewell: 200 } });
+    pool.answers.set('task.cancel', () => '');
+    pool.intercept = (request, response) => {
+      if (request.method !== 'PUT') return false;
+      response.writeContinue();
+      request.resume().on('end', () => response.end('OpaqueRef:x'));
+      return true;
+    };
+    const error = await thrownBy(uploadPatch(connection, source(randomBytes(MIB)), {}));
+    expect(error).toMatchObject({
+      kind: 'sink',
+      message: 'the task does not go on: PUT /pool_patch_upload',
+    });
+    expect(pool.callsOf('task.cancel')).toHaveLength(1);
   });
 
   test('that the server drops without a word is cancelled', async () => {
