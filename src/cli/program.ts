@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander';
 import { PatchVdiError } from '../errors.js';
+import { applyCommand } from './command-apply.js';
 import { buildCommand } from './command-build.js';
 import { diffCommand } from './command-diff.js';
 import { doctorCommand } from './command-doctor.js';
@@ -79,6 +80,7 @@ function makeProgram(context: CommandContext, printErrors: boolean): Command {
     .addCommand(extractCommand(context))
     .addCommand(verifyCommand(context))
     .addCommand(diffCommand(context))
+    .addCommand(applyCommand(context))
     .addCommand(testCommand(context))
     .addCommand(doctorCommand(context));
   for (const command of withSubcommands(program)) {
