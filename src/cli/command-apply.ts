@@ -4,6 +4,7 @@ import type { ApplyOutcome, PrecheckOutcome } from '../host/outcome.js';
 import type { HostPhase, HostProgress } from '../host/mounted-patch.js';
 import type { PrecheckFailure } from '../host/precheck-document.js';
 import type { PatchInfo } from '../pool/info-document.js';
+import type { SignaturePolicy } from '../signature/policy.js';
 import { environmentOfProcess } from './environment.js';
 import type { CommandContext } from './program.js';
 import { addKeyringOptions, addLeniencyOptions, signaturePolicy } from './signature-options.js';
@@ -22,6 +23,8 @@ interface RawApplyOptions extends RawSignatureOptions {
   readonly json?: boolean;
   readonly quiet?: boolean;
 }
+
+const RECIPE_TIMEOUT_SECONDS = 7200;
 
 type Outcome = ApplyOutcome<PatchInfo> | PrecheckOutcome<PatchInfo>;
 
@@ -161,6 +164,13 @@ function report(outcome: Outcome, raw: RawApplyOptions, warnings: string[], cont
   else context.exitDifferent();
 }
 
+async function printRecipeFor(image: string, policy: SignaturePolicy, raw: RawApplyOptions): Promise<void> {
+  const { printRecipe } = await import('../host/recipe.js');
+  const timeoutSeconds = seconds(raw.timeout) ?? RECIPE_TIMEOUT_SECONDS;
+  const scratchFolder = raw.scratchFolder ?? '/tmp';
+  process.stdout.write(printRecipe({ image, policy, scratchFolder, timeoutSeconds }));
+}
+
 async function apply(image: string, raw: RawApplyOptions, context: CommandContext): Promise<void> {
   context.useJson(raw.json === true ? 'stdout' : undefined);
   const policy = signaturePolicy(raw);
@@ -169,6 +179,7 @@ async function apply(image: string, raw: RawApplyOptions, context: CommandContex
       context: { found: 'no keyring', expected: '--keyring FILE' },
     });
   }
+  if (raw.printRecipe === true) return await printRecipeFor(image, policy, raw);
   const [{ applyPatch, precheckPatch, sweepHost }, { parseInfoDocument }] = await Promise.all([
     import('../host/apply-patch.js'),
     import('../pool/info-document.js'),
@@ -212,6 +223,7 @@ export function applyCommand(context: CommandContext): Command {
     .option('--applied-folder <folder>', 'where it is kept what was applied', '/var/patch/applied')
     .option('--again', 'also when it was applied before, or an earlier apply was killed')
     .option('--timeout <seconds>', 'for precheck and for apply each; default: 10 minutes and 2 hours')
+    .option('--print-recipe', 'print a shell script that does it where Node does not run')
     .option('--json', 'print one object')
     .option('--quiet', 'print nothing but errors')
     .addHelpText('after', EXAMPLES)

@@ -1,8 +1,10 @@
 import { PatchVdiError } from '../errors.js';
+import type { Superblock } from '../ext/superblock.js';
 import type { Finding } from '../findings.js';
 import type { FilesystemReport } from '../inspect/filesystem-report.js';
 import { openImage } from '../inspect/open-image.js';
 import { verifyImage } from '../inspect/verify-image.js';
+import { printable } from '../signature/printable.js';
 import { judgeFilesystem } from '../tools/e2fsprogs.js';
 import type { ToolEnvironment } from '../tools/find.js';
 
@@ -68,6 +70,13 @@ function requireKnownFeatures(path: string, { features }: FilesystemReport): voi
   );
 }
 
+/** A kernel takes options from the superblock, too; ours come after them, but need not undo them. */
+function requireNoMountOptions(path: string, { mountOptions }: Superblock): void {
+  if (mountOptions === '') return;
+  const found = printable(mountOptions, 64);
+  throw refused(path, 'the image says how it is to be mounted', found, 'no mount options in the superblock');
+}
+
 /**
  * Whether a raw image may be given to the kernel: every structure on the way to `patch` as it should be, no feature
  * that is not on the list, nothing that a mount would change, and clean to `e2fsck -fn`. It must not change any more.
@@ -90,6 +99,7 @@ export async function requireMountable(
       throw refused(name, 'there is no patch in the image', 'no file that can be read', 'the file /patch');
     }
     requireKnownFeatures(name, filesystem);
+    requireNoMountOptions(name, (await image.filesystem()).superblock);
     const remarks = await judgeFilesystem(path, {
       environment,
       epochSeconds: undefined,

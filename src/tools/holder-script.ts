@@ -77,7 +77,8 @@ if mount --make-rslave / && mount -t ext4 -o loop,nosuid,nodev,errors=remount-ro
   rm -f -- "$token"
   tries=0
   end_all
-  until umount -- "$folder" 2>/dev/null; do
+  # The patch may have unmounted it itself.
+  while grep -q -s -F -e "/$mark/" /proc/$$/mountinfo && ! umount -- "$folder" 2>/dev/null; do
     tries=$((tries + 1))
     if [ "$tries" -gt 100 ]; then
       umount -l -- "$folder"
@@ -104,6 +105,7 @@ rm -rf --one-file-system -- "$remove"
 export const RUN_SCRIPT = String.raw`set -u
 [ -e "$1" ] || exit 125
 cd -- "$2" || exit 126
+unset OLDPWD
 [ "$3" = apart ] || exec 2>&1
 shift 3
 ulimit -c 0
