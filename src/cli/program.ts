@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander';
 import { PatchVdiError } from '../errors.js';
+import { applyCommand } from './command-apply.js';
 import { buildCommand } from './command-build.js';
 import { diffCommand } from './command-diff.js';
 import { doctorCommand } from './command-doctor.js';
@@ -84,6 +85,7 @@ function makeProgram(context: CommandContext, printErrors: boolean): Command {
     .addCommand(diffCommand(context))
     .addCommand(serveCommand(context))
     .addCommand(poolCommand(context))
+    .addCommand(applyCommand(context))
     .addCommand(testCommand(context))
     .addCommand(doctorCommand(context));
   for (const command of withSubcommands(program)) {
