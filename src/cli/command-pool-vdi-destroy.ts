@@ -66,7 +66,7 @@ export function poolVdiDestroyCommand(context: CommandContext): Command {
   const command = new Command('vdi-destroy')
     .summary('destroy VDIs')
     .description(
-      'Destroys VDIs, for good. The record of a patch goes with its VDI, unless it is also a file on the master, or applied.',
+      'Destroys VDIs, for good. The record of a patch stays, as that of a cleaned patch, until the server starts again or the patch is destroyed.',
     )
     .argument('<vdi...>', 'uuids, starts of them, or names');
   return addPoolOptions(command).action((wanted: string[], raw: RawPoolOptions) =>

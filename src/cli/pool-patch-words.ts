@@ -4,6 +4,7 @@ import type { PatchEntry, PatchPlace } from '../xenapi/inventory.js';
 /** Where a patch's bytes are, in words. */
 export function placeText(place: PatchPlace): string {
   if (place.kind === 'vdi') return `VDI ${place.uuid} on ${place.srName === '' ? place.sr : place.srName}`;
+  if (place.kind === 'cleaned') return 'no VDI any more: it was cleaned';
   return place.kind === 'file' ? 'a file on the master' : 'a file on the master, if anywhere';
 }
 

@@ -20,6 +20,7 @@ export const CLASS_NAMES = [
   'host',
   'SR',
   'PBD',
+  'SM',
   'VDI',
   'VBD',
   'pool_patch',
@@ -74,6 +75,15 @@ export const CLASSES = {
     SR: refTo('SR'),
     device_config: map(),
     currently_attached: bool(),
+    other_config: map(),
+  },
+  /** A driver of storage repositories: `SM.type` is `SR.type`, and its capabilities are those of all such SRs. */
+  SM: {
+    uuid: text(),
+    name_label: text(),
+    name_description: text(),
+    type: text(),
+    capabilities: strings(),
     other_config: map(),
   },
   VDI: {

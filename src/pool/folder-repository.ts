@@ -26,6 +26,7 @@ import { folderFreeBytes, folderUsage } from './folder-space.js';
 import { openImportedVhd } from './vhd-import.js';
 import { PoolError } from './pool-error.js';
 import { syncFolder } from './store-folder.js';
+import { VDI_CLONE } from './storage.js';
 import type {
   DiskBytes,
   ImportOptions,
@@ -53,8 +54,10 @@ export interface FolderRepositoryOptions {
   readonly now: () => number;
 }
 
-/** The driver of folders. */
-const FOLDER_TYPE = 'folder';
+/** The driver of folders; what a driver can do is the same for all of its SRs, so one that may not clone is another. */
+function folderType(capabilities: ReadonlySet<string>): string {
+  return capabilities.has(VDI_CLONE) ? 'folder' : 'folder-without-clone';
+}
 
 /** A folder whose disks are sparse raw files. */
 export class FolderRepository implements StorageRepository {
@@ -68,7 +71,8 @@ export class FolderRepository implements StorageRepository {
   #creating: Promise<unknown> = Promise.resolve();
 
   private constructor(options: FolderRepositoryOptions) {
-    const { uuid, nameLabel, type = FOLDER_TYPE, capabilities, shared = false } = options;
+    const { uuid, nameLabel, capabilities, shared = false } = options;
+    const { type = folderType(capabilities) } = options;
     this.#folder = resolve(options.path);
     this.#quotaBytes = options.quotaBytes;
     this.#now = options.now;

@@ -10,13 +10,19 @@ async function bytesIn(folder: string): Promise<number> {
   return total;
 }
 
-/** @param quotaBytes undefined: what the file system has */
+/**
+ * As XAPI's file SRs tell it: `physicalSize - physicalUtilisation` is what is free. Without a quota, what others have
+ * on the same file system counts as used.
+ *
+ * @param quotaBytes undefined: what the file system has
+ */
 export async function folderUsage(folder: string, quotaBytes: number | undefined): Promise<RepositoryUsage> {
   const { blocks, bsize } = await statfs(folder);
   let virtualAllocation = 0;
   for (const uuid of await disksIn(folder)) virtualAllocation += (await stat(diskPath(folder, uuid))).size;
-  const physicalUtilisation = await bytesIn(folder);
-  return { physicalSize: quotaBytes ?? blocks * bsize, physicalUtilisation, virtualAllocation };
+  const physicalSize = quotaBytes ?? blocks * bsize;
+  const free = Math.max(0, await folderFreeBytes(folder, quotaBytes));
+  return { physicalSize, physicalUtilisation: Math.max(0, physicalSize - free), virtualAllocation };
 }
 
 /** What both the file system and the quota have left, in bytes; may be negative. */

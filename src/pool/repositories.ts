@@ -1,5 +1,6 @@
 import type { SrCandidate } from './choose-sr.js';
 import type { Database } from './database.js';
+import type { Draft } from './draft.js';
 import { NULL_REF, type Ref } from './fields.js';
 import { PoolError } from './pool-error.js';
 import type { StorageRepository } from './storage.js';
@@ -67,6 +68,7 @@ export class Repositories {
         if (pbd !== undefined) draft.update('PBD', pbd, state);
         else draft.create('PBD', { uuid: newUuid(), host: this.#host, SR: sr, ...state });
       }
+      this.#describeDrivers(draft, newUuid);
       // What is no longer in the configuration is detached; its records stay, in case it comes back.
       for (const [pbd, { SR, host }] of draft.all('PBD')) {
         const uuid = draft.find('SR', SR)?.uuid ?? NULL_REF;
@@ -76,6 +78,18 @@ export class Repositories {
       }
     });
     for (const [sr] of this.#database.all('SR')) await this.refreshUsage(sr);
+  }
+
+  /** One record for each type of the SRs that this host has; clients look there for what an SR can do. */
+  #describeDrivers(draft: Draft, newUuid: () => string): void {
+    const capabilities = new Map(this.all.map(({ facts }) => [facts.type, facts.capabilities]));
+    for (const [sm, { type }] of draft.all('SM')) if (!capabilities.has(type)) draft.remove('SM', sm);
+    for (const [type, list] of capabilities) {
+      const values = { name_label: type, type, capabilities: [...list].sort() };
+      const known = draft.all('SM').find(([, record]) => record.type === type)?.[0];
+      if (known === undefined) draft.create('SM', { uuid: newUuid(), ...values });
+      else draft.update('SM', known, values);
+    }
   }
 
   #withReach(): readonly { facts: StorageRepository['facts']; reach: () => Promise<boolean> }[] {

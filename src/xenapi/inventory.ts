@@ -16,8 +16,10 @@ import { isXenApiError } from './xen-api-error.js';
 /** Where the bytes of a patch are, as far as an API can tell. */
 export type PatchPlace =
   | { readonly kind: 'vdi'; readonly uuid: string; readonly sr: string; readonly srName: string }
-  /** On the master: a record without a VDI is kept only for its file, */
+  /** On the master: it never was in a VDI, */
   | { readonly kind: 'file' }
+  /** nowhere: its VDI was destroyed, and the record goes with the next start of the server, */
+  | { readonly kind: 'cleaned' }
   /** or because some host has applied the patch, and then nobody says whether there is a file. */
   | { readonly kind: 'file-if-anywhere' };
 
@@ -48,7 +50,8 @@ type Records<Record> = Readonly<{ [ref: string]: Record }>;
 
 function placeOf(patch: PatchRecord, vdis: Records<VdiRecord>, srs: Records<SrRecord>): PatchPlace {
   const vdi = patch.VDI === NULL_REF ? undefined : vdis[patch.VDI];
-  if (vdi === undefined) return { kind: patch.host_patches.length === 0 ? 'file' : 'file-if-anywhere' };
+  if (vdi === undefined && patch.host_patches.length > 0) return { kind: 'file-if-anywhere' };
+  if (vdi === undefined) return { kind: patch.VDI === NULL_REF ? 'file' : 'cleaned' };
   const sr = srs[vdi.SR];
   return { kind: 'vdi', uuid: vdi.uuid, sr: sr?.uuid ?? '', srName: sr?.name_label ?? '' };
 }

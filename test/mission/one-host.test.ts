@@ -110,6 +110,14 @@ describe('XenAPI changes', () => {
     const served = await ServedPool.start({ repositories: TWO_SRS('none') });
     const ref = await upload(served, await samplePatch('fallback'));
     expect(await served.python(...srOfPatch(ref))).toBe('cloning');
+    // The driver says so itself.
+    const said = await served.python(
+      record(ref),
+      'sr = call("SR.get_record", call("VDI.get_SR", record["VDI"]))',
+      'drivers = call("SM.get_all_records").values()',
+      'print([sm["type"] for sm in drivers if "VDI_CLONE" in sm["capabilities"]] == [sr["type"]])',
+    );
+    expect(said).toBe('True');
   });
 
   test('no such SR: HOST_HAS_NO_PATCH_SR, and not a byte is read', async () => {

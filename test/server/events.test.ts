@@ -39,7 +39,7 @@ test('the empty token: everything that is there', async () => {
   const test = await testApi();
   const session = await test.login('reader');
   const batch = await from(test, session, ['*'], '');
-  expect(brief(batch)).toEqual(['add pool', 'add host', 'add sr', 'add sr', 'add pbd', 'add pbd']);
+  expect(brief(batch)).toEqual(['add pool', 'add host', 'add sr', 'add sr', 'add pbd', 'add pbd', 'add sm']);
   const [pool] = batch.events;
   expect(pool).toEqual({
     id: String(test.pool.database.generation),
@@ -54,6 +54,7 @@ test('the empty token: everything that is there', async () => {
     host: new Int32(1),
     sr: new Int32(2),
     pbd: new Int32(2),
+    sm: new Int32(1),
     vdi: new Int32(0),
     vbd: new Int32(0),
     pool_patch: new Int32(0),

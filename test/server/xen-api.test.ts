@@ -60,7 +60,9 @@ test.for(TRANSPORTS)('npm xen-api over %s: its copy of the pool follows', async 
   expect([...copyOf(client).keys()].sort()).toEqual(
     (
       await Promise.all(
-        ['pool', 'host', 'SR', 'PBD', 'VDI', 'pool_patch', 'task'].map((type) => client.getAllRecords(type)),
+        ['pool', 'host', 'SR', 'PBD', 'SM', 'VDI', 'pool_patch', 'task'].map((type) =>
+          client.getAllRecords(type),
+        ),
       )
     )
       .flat()
