@@ -31,6 +31,26 @@ export type { InodeFacts } from './ext/inode-facts.js';
 export type { WalkedEntry } from './ext/paths.js';
 export type { Superblock } from './ext/superblock.js';
 export type { Finding } from './findings.js';
+export {
+  applyPatch,
+  precheckPatch,
+  sweepHost,
+  type ApplyOptions,
+  type SweepOptions,
+  type Swept,
+} from './host/apply-patch.js';
+export type { UnfinishedApply } from './host/applied-folder.js';
+export type { HostLimits } from './host/limits.js';
+export type {
+  HostPhase,
+  HostProgress,
+  MountedPatchOptions,
+  PatchIdentity,
+  RawCopy,
+} from './host/mounted-patch.js';
+export type { ApplyOutcome, PrecheckOutcome } from './host/outcome.js';
+export type { PrecheckFailure } from './host/precheck-document.js';
+export { printRecipe, type RecipeRequest } from './host/recipe.js';
 export { compareImages, type CompareOptions, type Comparison } from './inspect/compare.js';
 export type { Difference } from './inspect/differences.js';
 export { mapDisk, type DiskMap, type MapCell, type MapKind } from './inspect/disk-map.js';

@@ -166,7 +166,7 @@ function report(outcome: Outcome, raw: RawApplyOptions, warnings: string[], cont
 
 async function printRecipeFor(image: string, policy: SignaturePolicy, raw: RawApplyOptions): Promise<void> {
   const { printRecipe } = await import('../host/recipe.js');
-  const timeoutSeconds = seconds(raw.timeout) ?? RECIPE_TIMEOUT_SECONDS;
+  const timeoutSeconds = seconds(raw.timeout, '--timeout') ?? RECIPE_TIMEOUT_SECONDS;
   const scratchFolder = raw.scratchFolder ?? '/tmp';
   process.stdout.write(printRecipe({ image, policy, scratchFolder, timeoutSeconds }));
 }
@@ -187,7 +187,7 @@ async function apply(image: string, raw: RawApplyOptions, context: CommandContex
   const environment = environmentOfProcess();
   const scratchFolder = raw.scratchFolder ?? environment.temporaryFolder;
   const warnings: string[] = [];
-  const limit = seconds(raw.timeout);
+  const limit = seconds(raw.timeout, '--timeout');
   const options = {
     image,
     policy,

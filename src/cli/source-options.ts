@@ -33,10 +33,10 @@ export function readSourceOptions(raw: RawSourceOptions): UploadOptions {
 }
 
 /** @throws PatchVdiError `usage` */
-export function seconds(text: string | undefined): number | undefined {
+export function seconds(text: string | undefined, option = '--idle-timeout'): number | undefined {
   if (text === undefined) return undefined;
   if (/^\d{1,10}(\.\d{1,3})?$/.test(text)) return Number(text);
-  throw new PatchVdiError('usage', '--idle-timeout is not a number of seconds', {
+  throw new PatchVdiError('usage', `${option} is not a number of seconds`, {
     context: { found: JSON.stringify(text), expected: 'seconds, such as 30 or 0.5' },
   });
 }

@@ -80,8 +80,9 @@ export async function copyDisk(image: Image, path: string, options: CopyOptions 
   await requireSpace(dirname(path), diskBytes);
   const runs = image.vhd?.allocatedRuns() ?? [{ offset: 0, length: diskBytes }];
   const buffer = new Uint8Array(READ_BYTES);
-  const fd = openSync(path, 'wx', 0o600);
+  let fd: number | undefined;
   try {
+    fd = openSync(path, 'wx', 0o600);
     ftruncateSync(fd, diskBytes);
     for (const { offset, length } of runs) {
       for (let done = 0; done < length; done += READ_BYTES) {
@@ -99,6 +100,6 @@ export async function copyDisk(image: Image, path: string, options: CopyOptions 
     signal?.throwIfAborted();
     throw writeFailure(path, 0, error);
   } finally {
-    closeSync(fd);
+    if (fd !== undefined) closeSync(fd);
   }
 }

@@ -83,6 +83,7 @@ esac
 
 case $image in /*) ;; *) image=$PWD/$image ;; esac
 case $scratch_folder in /*) ;; *) scratch_folder=$PWD/$scratch_folder ;; esac
+[ -d "$scratch_folder" ] || fail "there is no folder $scratch_folder" 2
 [ -r "$image" ] || fail "there is no $image that can be read" 2
 
 # Bytes of the image, and KiB that are free where the copy goes: a number in "df -P" is the fourth word.

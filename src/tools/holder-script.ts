@@ -1,6 +1,13 @@
 /*
  * The two halves of a shell program that has a mount for as long as somebody holds its standard input open. POSIX sh
  * and coreutils; it is given to `sh -c`, so its words come as $1, $2, … and nothing is quoted into it.
+ *
+ * Why no PID namespace, in which the kernel would kill all at once: a patch changes the host, and from in there it could
+ * not. `kill $(cat /run/x.pid)`, pidof and `rpm` (which asks whether the owners of its locks live) would see numbers that
+ * mean nothing there (measured: "No such process" for a process that lives), and /proc, which must stay the host's for
+ * /proc/xen, would contradict `$$`. So everything is found by its mount namespace instead, which it cannot leave by
+ * accident. What both ways have in common: a daemon that the patch starts itself ends with it; one that the service
+ * manager starts when it is asked to lives on.
  */
 
 /**

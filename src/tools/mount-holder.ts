@@ -89,13 +89,21 @@ class Lines {
   }
 }
 
-/** Resolves to false when the process has not ended in time. */
-async function endedWithin(child: ChildProcess, milliseconds: number): Promise<boolean> {
-  if (child.exitCode !== null || child.signalCode !== null) return true;
+/**
+ * Resolves to false when the process has not ended in time.
+ *
+ * @param event `close`: and its outputs have been read to their ends
+ */
+async function endedWithin(
+  child: ChildProcess,
+  milliseconds: number,
+  event: 'exit' | 'close' = 'exit',
+): Promise<boolean> {
+  if (event === 'exit' && (child.exitCode !== null || child.signalCode !== null)) return true;
   const stop = new AbortController();
   const timer = setTimeout(() => stop.abort(), milliseconds);
   try {
-    await once(child, 'exit', { signal: stop.signal });
+    await once(child, event, { signal: stop.signal });
     return true;
   } catch {
     // Only the time limit can end it so.
@@ -257,7 +265,7 @@ export async function openMountHolder(request: MountRequest): Promise<MountHolde
   const deviceNumber = /^mounted (\d+:\d+)$/.exec(answer ?? '')?.[1];
   if (deviceNumber === undefined) {
     child.stdin?.end();
-    if (!(await endedWithin(child, END_MILLISECONDS))) child.kill('SIGKILL');
+    if (!(await endedWithin(child, END_MILLISECONDS, 'close'))) child.kill('SIGKILL');
     throw cannotMount(request, complaint);
   }
   trace('tools', () => `mounted ${imagePath} (${deviceNumber}) in a namespace of its own`);

@@ -4,7 +4,7 @@ import { packageFile } from '../../src/tools/package-files.js';
 import { runCli } from './cli.js';
 import { workspace } from './workspace.js';
 
-const COMMANDS = ['build', 'plan', 'doctor', 'test'];
+const COMMANDS = ['build', 'plan', 'apply', 'doctor', 'test'];
 const SUBCOMMANDS = ['test key', 'test patch', 'test vdi'];
 
 test.for(['', ...COMMANDS, ...SUBCOMMANDS])('%s --help fits 80 columns', async (command) => {

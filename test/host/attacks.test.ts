@@ -156,6 +156,18 @@ describe('the image', () => {
     expectNothingLeft(bench);
   });
 
+  test('with a fault that only e2fsck finds is refused', async () => {
+    const bench = await tracedBench();
+    change(bench.image, 'sif /patch links_count 5');
+    await expect(bench.apply()).rejects.toMatchObject({
+      kind: 'image',
+      message: expect.stringMatching(/e2fsck/),
+      context: { found: expect.stringMatching(/ref count is 5, should be 1/) },
+    });
+    expect(bench.ran()).toBe(false);
+    expectNothingLeft(bench);
+  });
+
   test('that says panic in its superblock is mounted read-only on errors, and nothing worse', async () => {
     const bench = await hostBench({ apply: 'grep "$(dirname "$(pwd)") " /proc/self/mountinfo' });
     change(bench.image, 'ssv errors 3');
