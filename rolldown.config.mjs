@@ -19,6 +19,32 @@ const CLI_ENTRY = 'cli/main';
 const ALLOWED_LICENCES = new Set(['MIT', 'ISC', 'BSD-2-Clause', 'BSD-3-Clause', 'Apache-2.0', '0BSD']);
 const LICENCE_FILE = /^(licen[cs]e|copying|notice)([-.].*)?$/i;
 
+/** Packages under the MIT licence, as their manifest and README say, that forgot to ship its text. */
+const WITHOUT_LICENCE_FILE = new Set(['@nodable/entities']);
+
+/** The licence as the Open Source Initiative has it, in the name of the author whom the manifest names. */
+function mitText({ name, license, author }) {
+  const holder = typeof author === 'string' ? author : author?.name;
+  if (license !== 'MIT' || holder === undefined) throw new Error(`${name}: no MIT licence, or nobody's`);
+  return `MIT License
+
+Copyright (c) ${holder}
+
+Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated
+documentation files (the "Software"), to deal in the Software without restriction, including without limitation the
+rights to use, copy, modify, merge, publish, distribute, sublicense, and/or sell copies of the Software, and to permit
+persons to whom the Software is furnished to do so, subject to the following conditions:
+
+The above copyright notice and this permission notice shall be included in all copies or substantial portions of the
+Software.
+
+THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT NOT LIMITED TO THE
+WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE AUTHORS OR
+COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR
+OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.
+`;
+}
+
 /** The folder and manifest of the npm package that a module id belongs to, or undefined for our own modules. */
 function packageOf(moduleId) {
   // The bundler's own helper functions are copied into the output too, under a virtual id.
@@ -50,6 +76,8 @@ function licenceOf({ folder, manifest }) {
     const found = JSON.stringify(manifest.license) ?? 'none';
     throw new Error(`${title} may not be bundled: licence ${found}, not ${[...ALLOWED_LICENCES].join(', ')}`);
   }
+  if (WITHOUT_LICENCE_FILE.has(manifest.name))
+    return { title, text: `${title} (${manifest.license})\n\n${mitText(manifest)}` };
   const files = readdirSync(folder).filter((name) => LICENCE_FILE.test(name));
   if (!files.some((name) => !/^notice/i.test(name))) {
     throw new Error(`${title} may not be bundled: no licence file in ${folder}`);

@@ -22,12 +22,13 @@ complain() { printf 'install.sh: %s\n' "$*" >&2; }
 
 usage() {
   cat <<'END'
-usage: sh install.sh [--dev] [--check]
+usage: sh install.sh [--apply] [--dev] [--check]
 
 Installs, with apt, dnf, apk or brew, the programs that patch-vdi needs and that are missing or too old.
 Asks for root (sudo) only if something has to be installed.
 
-  --dev     also what the tests, the demo and the benchmark need
+  --apply   also what "patch-vdi apply" needs
+  --dev     also what the tests, the demo and the benchmark need, and --apply
   --check   only say what is missing; exit code 1 if anything is
   --help    this text
 
@@ -116,7 +117,11 @@ examine() {
   report=
   while IFS="$tab" read -r program minimum needed apt dnf apk brew purpose; do
     case $program in '' | '#'*) continue ;; esac
-    [ "$needed" = build ] || [ "$with_test_tools" = yes ] || continue
+    case $needed in
+      build) ;;
+      apply) [ "$with_apply_tools" = yes ] || continue ;;
+      *) [ "$with_test_tools" = yes ] || continue ;;
+    esac
     judge "$program" "$minimum"
     [ -n "$fault" ] || continue
     case $manager in
@@ -182,10 +187,15 @@ install_packages() {
 }
 
 with_test_tools=no
+with_apply_tools=no
 only_check=no
 for option in "$@"; do
   case $option in
-    --dev) with_test_tools=yes ;;
+    --apply) with_apply_tools=yes ;;
+    --dev)
+      with_test_tools=yes
+      with_apply_tools=yes
+      ;;
     --check) only_check=yes ;;
     --help)
       usage

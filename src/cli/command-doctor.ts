@@ -65,7 +65,7 @@ export function doctorCommand(context: CommandContext): Command {
     .description(
       'Looks for the programs that patch-vdi runs, asks each for its version, and says how to get what is missing. Exit code 7 if anything is.',
     )
-    .option('--all', 'also the programs that only the tests and the demo need')
+    .option('--all', 'also the programs that only apply, the tests and the demo need')
     .option('--json', 'print one object')
     .action((raw: RawDoctorOptions) => doctor(raw, context));
 }

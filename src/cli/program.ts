@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander';
 import { PatchVdiError } from '../errors.js';
+import { applyCommand } from './command-apply.js';
 import { buildCommand } from './command-build.js';
 import { diffCommand } from './command-diff.js';
 import { doctorCommand } from './command-doctor.js';
@@ -7,6 +8,7 @@ import { extractCommand } from './command-extract.js';
 import { inspectCommand } from './command-inspect.js';
 import { planCommand } from './command-plan.js';
 import { poolCommand } from './command-pool.js';
+import { serveCommand } from './command-serve.js';
 import { testCommand } from './command-test.js';
 import { verifyCommand } from './command-verify.js';
 import { EXIT_DIFFERENT, exitCodeFor } from './exit-codes.js';
@@ -81,7 +83,9 @@ function makeProgram(context: CommandContext, printErrors: boolean): Command {
     .addCommand(extractCommand(context))
     .addCommand(verifyCommand(context))
     .addCommand(diffCommand(context))
+    .addCommand(serveCommand(context))
     .addCommand(poolCommand(context))
+    .addCommand(applyCommand(context))
     .addCommand(testCommand(context))
     .addCommand(doctorCommand(context));
   for (const command of withSubcommands(program)) {

@@ -12,7 +12,8 @@ export interface RawSignatureOptions {
   readonly allowExpiredKey?: boolean;
 }
 
-export function addSignatureOptions(command: Command): Command {
+/** Of a command that takes signed messages only. */
+export function addKeyringOptions(command: Command): Command {
   return command
     .option(
       '--keyring <path>',
@@ -23,10 +24,19 @@ export function addSignatureOptions(command: Command): Command {
       '--signer <fingerprint>',
       'full fingerprint that must have signed (repeatable: one of them)',
       collect,
-    )
-    .option('--signature <file>', 'a detached signature of the upload')
+    );
+}
+
+export function addLeniencyOptions(command: Command): Command {
+  return command
     .option('--allow-weak-digest', 'accept SHA-1 and RIPEMD-160 signatures')
     .option('--allow-expired-key', 'accept a signature of a key that has expired');
+}
+
+export function addSignatureOptions(command: Command): Command {
+  return addLeniencyOptions(
+    addKeyringOptions(command).option('--signature <file>', 'a detached signature of the upload'),
+  );
 }
 
 /**

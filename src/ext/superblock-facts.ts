@@ -92,6 +92,8 @@ export interface SuperblockFacts {
   readonly checksumType: string | undefined;
   /** As tune2fs -o has them. */
   readonly defaultMountOptions: readonly string[];
+  /** `s_mount_opts`: more options that a kernel takes from the image itself; never printed unescaped. Empty: none. */
+  readonly mountOptions: string;
   /** undefined: not set. */
   readonly raidStrideBlocks: number | undefined;
   readonly raidStripeWidthBlocks: number | undefined;
@@ -204,6 +206,7 @@ export function decodeFacts(raw: RawSuperblock, features: Features): SuperblockF
     hashVersion: nameOf(HASH_NAMES, raw.s_def_hash_version),
     checksumType: hasFeature(features.roCompat, RO_COMPAT_METADATA_CSUM) ? checksumType : undefined,
     defaultMountOptions: mountOptions(raw.s_default_mount_opts),
+    mountOptions: textOf(raw.s_mount_opts),
     raidStrideBlocks: orUndefined(raw.s_raid_stride),
     raidStripeWidthBlocks: orUndefined(raw.s_raid_stripe_width),
     mmp: hasFeature(features.incompat, INCOMPAT_MMP)

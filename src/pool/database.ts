@@ -13,7 +13,9 @@ import {
   decodeChange,
   differInStored,
   emptyTables,
+  placesRepointed,
   withoutVolatile,
+  type RecordPlace,
   type StoredChange,
 } from './record-table.js';
 
@@ -154,11 +156,18 @@ export class Database {
 
   #apply(changes: readonly StoredChange[]): void {
     this.#generation += 1;
+    const repointed: RecordPlace[] = [];
     for (const change of changes) {
       const [name, ref, record] = change;
-      const known = this.#tables.get(name)?.has(ref) === true;
+      const before = this.#tables.get(name)?.get(ref);
       applyChange(this.#tables, change);
+      const known = before !== undefined;
       this.#log.add(name, ref, record === null ? 'del' : known ? 'mod' : 'add', this.#generation);
+      repointed.push(...placesRepointed(name, before, record ?? undefined));
+    }
+    // Their derived fields have changed with it.
+    for (const [name, ref] of repointed) {
+      if (this.#tables.get(name)?.has(ref) === true) this.#log.add(name, ref, 'mod', this.#generation);
     }
     for (const listener of this.#listeners) listener(this.#generation);
   }
@@ -169,6 +178,13 @@ export class Database {
     if (before === undefined) return;
     const record = { ...before, ...checkedValues(name, values) };
     if (JSON.stringify(record) !== JSON.stringify(before)) this.#apply([[name, ref, record]]);
+  }
+
+  /** Tells everybody of a record as if it had changed (`event.inject`). @throws PoolError HANDLE_INVALID */
+  announce(name: ClassName, ref: Ref): void {
+    const record = this.#tables.get(name)?.get(ref);
+    if (record === undefined) throw new PoolError('HANDLE_INVALID', [name, ref]);
+    this.#apply([[name, ref, record]]);
   }
 
   /** A record with all its fields, or undefined. */

@@ -1,6 +1,7 @@
 import { PatchVdiError } from '../errors.js';
 import { KIB } from '../units.js';
 import { isUuid } from './folder-places.js';
+import { parseStrictXml, XmlFault } from './strict-xml.js';
 
 /** What a patch says about itself when it is run with `info`. */
 export interface PatchInfo {
@@ -16,19 +17,8 @@ export interface PatchInfo {
 export type ParseInfo = (xml: string) => PatchInfo;
 
 const GUIDANCE = new Set(['restartHVM', 'restartPV', 'restartHost', 'restartXAPI']);
-const MAX_DOCUMENT_CHARACTERS = 64 * KIB;
+const LIMITS = { maxCharacters: 64 * KIB, maxDepth: 4, maxTags: 16 };
 const MAX_NAME_CHARACTERS = 4 * KIB;
-
-/** XML 1.0, section 2.2, the complement of Char; half a surrogate pair is one of them. */
-const NO_XML_CHARACTER = /[^\t\n\r\u{20}-\u{D7FF}\u{E000}-\u{FFFD}\u{10000}-\u{10FFFF}]/u;
-
-const NAMED_REFERENCES: Readonly<Record<string, string>> = {
-  amp: '&',
-  lt: '<',
-  gt: '>',
-  quot: '"',
-  apos: "'",
-};
 
 function refused(found: string, expected: string): PatchVdiError {
   return new PatchVdiError('upload', 'the patch does not say what it is', {
@@ -36,63 +26,23 @@ function refused(found: string, expected: string): PatchVdiError {
   });
 }
 
-/** XML 1.0, section 3.3.3: white space becomes spaces, references are what they stand for. */
-function attributeValue(raw: string): string {
-  return raw.replaceAll(/\r\n|[\t\n\r]|&([^;&]{0,16});?/g, (match: string, name: string | undefined) => {
-    if (name === undefined) return ' ';
-    const numeric = /^#(?:x([0-9a-fA-F]{1,6})|([0-9]{1,7}))$/.exec(name);
-    const code =
-      numeric === null
-        ? undefined
-        : Number.parseInt(numeric[1] ?? numeric[2] ?? '', numeric[1] === undefined ? 10 : 16);
-    const text =
-      code === undefined
-        ? Object.hasOwn(NAMED_REFERENCES, name)
-          ? NAMED_REFERENCES[name]
-          : undefined
-        : code <= 0x10ffff
-          ? String.fromCodePoint(code)
-          : undefined;
-    if (text === undefined || !match.endsWith(';') || NO_XML_CHARACTER.test(text)) {
-      throw refused(`the reference ${JSON.stringify(match)}`, 'one that XML 1.0 knows');
-    }
-    return text;
-  });
-}
-
-/** One attribute with the white space in front of it; sticky, so that nothing is passed over and nothing tried twice. */
-const ATTRIBUTE = /[\t\n\r ]+([A-Za-z_][A-Za-z0-9_.-]{0,63})[\t\n\r ]*=[\t\n\r ]*(?:"([^"<]*)"|'([^'<]*)')/y;
-const DECLARATION = /^<\?xml[\t\n\r ][^<>?]{0,200}\?>/;
-const END = /^[\t\n\r ]*(?:\/>|>[\t\n\r ]*<\/info[\t\n\r ]*>)$/;
-
 /**
  * The attributes of a document that is one empty element `info`, a declaration in front of it or not: everything else
- * that XML has (comments, document types, entities, children) is refused. To be replaced by an XML package together
- * with the one of the server.
+ * that XML has (comments, document types, entities, children) is refused.
  */
 function infoAttributes(xml: string): ReadonlyMap<string, string> {
-  if (xml.length > MAX_DOCUMENT_CHARACTERS) {
-    throw refused(`${xml.length} characters`, `${MAX_DOCUMENT_CHARACTERS} at most`);
-  }
-  const bad = NO_XML_CHARACTER.exec(xml);
-  if (bad !== null)
-    throw refused(`the character U+${bad[0].codePointAt(0)?.toString(16)}`, 'characters of XML 1.0');
-  const text = xml.trim().replace(DECLARATION, '').trim();
   const expected = '<info uuid="…" …/>';
-  if (!text.startsWith('<info')) throw refused(JSON.stringify(text.slice(0, 60)), expected);
-  const attributes = new Map<string, string>();
-  let at = '<info'.length;
-  for (;;) {
-    ATTRIBUTE.lastIndex = at;
-    const match = ATTRIBUTE.exec(text);
-    if (match === null) break;
-    const name = match[1] ?? '';
-    if (attributes.has(name)) throw refused(`${name} twice`, 'every attribute once');
-    attributes.set(name, attributeValue(match[2] ?? match[3] ?? ''));
-    at = ATTRIBUTE.lastIndex;
+  try {
+    const { name, attributes, children } = parseStrictXml(xml, LIMITS);
+    if (name !== 'info') throw refused(`the element ${JSON.stringify(name.slice(0, 60))}`, expected);
+    // White space is what people put between <info …> and </info>.
+    const full = children.some((child) => typeof child !== 'string' || child.trim() !== '');
+    if (full) throw refused('something in the element', expected);
+    return attributes;
+  } catch (error) {
+    if (error instanceof XmlFault) throw refused(error.found, error.expected);
+    throw error;
   }
-  if (!END.test(text.slice(at))) throw refused(JSON.stringify(text.slice(at, at + 60)), expected);
-  return attributes;
 }
 
 /**

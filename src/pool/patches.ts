@@ -21,7 +21,7 @@ import { PoolError, isPoolError } from './pool-error.js';
 import { receivePatch, type ReceiveTools } from './receive-patch.js';
 import { recordPatch } from './record-patch.js';
 import type { Repositories } from './repositories.js';
-import type { Tasks } from './tasks.js';
+import { refResult, type Tasks } from './tasks.js';
 import type { CallOptions, VdiInProgress, Vdis } from './vdis.js';
 
 export interface PatchesOptions {
@@ -129,7 +129,7 @@ export class Patches {
       signal.throwIfAborted();
       const done = recordPatch(draft, vdi, received);
       this.#vdis.completeIn(draft, vdi, received.facts);
-      this.#tasks.succeedIn(draft, task, done.ref);
+      this.#tasks.succeedIn(draft, task, refResult(done.ref));
       return done;
     });
     trace('pool', () => `patch ${received.info.uuid}: ${describeBytes(received.size)} in VDI ${vdi.uuid}`);

@@ -34,6 +34,7 @@ export type PoolErrorCode =
   | 'SR_FULL' // requested, maximum
   | 'SR_HAS_NO_PBDS' // sr
   | 'TASK_CANCELLED' // task
+  | 'TOO_BUSY' // none
   | 'UUID_INVALID' // class, uuid
   | 'VALUE_NOT_SUPPORTED' // field, value, reason
   | 'VDI_IO_ERROR' // "Device I/O errors"

@@ -10,6 +10,9 @@ export type Tables = ReadonlyMap<ClassName, Map<Ref, StoredRecord>>;
 /** `[class, ref, fields]`, or null for a record that is gone. The order of a journal's line. */
 export type StoredChange = readonly [ClassName, Ref, StoredRecord | null];
 
+/** Where a record is. */
+export type RecordPlace = readonly [ClassName, Ref];
+
 export function emptyTables(): Tables {
   return new Map(CLASS_NAMES.map((name) => [name, new Map<Ref, StoredRecord>()]));
 }
@@ -67,4 +70,29 @@ export function completeRecord(tables: Tables, name: ClassName, ref: Ref, stored
     return [[field, pointing.map(([source]) => source)] as const];
   });
   return { ...stored, ...Object.fromEntries(derived) };
+}
+
+/** Of each class the fields that make a derived field of another one: `[field, the other class]`. */
+const POINTERS: ReadonlyMap<ClassName, readonly (readonly [string, ClassName])[]> = new Map(
+  CLASS_NAMES.map((from) => [
+    from,
+    CLASS_NAMES.flatMap((to) =>
+      Object.values(fieldsOf(to)).flatMap(({ backReference }) =>
+        backReference?.[0] === from ? [[backReference[1], to] as const] : [],
+      ),
+    ),
+  ]),
+);
+
+/** The records whose derived fields change when a record of a class becomes another one, comes or goes. */
+export function placesRepointed(
+  name: ClassName,
+  before: StoredRecord | undefined,
+  after: StoredRecord | undefined,
+): readonly RecordPlace[] {
+  return (POINTERS.get(name) ?? []).flatMap(([field, to]) => {
+    const refs = [before?.[field], after?.[field]];
+    if (refs[0] === refs[1]) return [];
+    return refs.filter((ref) => typeof ref === 'string').map((ref) => [to, ref] as const);
+  });
 }

@@ -13,6 +13,14 @@ export interface TasksOptions {
   readonly stateFolder: string;
 }
 
+/**
+ * A reference as XAPI writes the result of a call into `task.result`: an XML-RPC value. XAPI's `pool_patch_upload` once
+ * left it bare; clients take it with the element (npm xen-api takes nothing else).
+ */
+export function refResult(ref: Ref): string {
+  return `<value>${ref}</value>`;
+}
+
 /** Finished tasks that are kept; the oldest go first. */
 const MAX_FINISHED = 200;
 

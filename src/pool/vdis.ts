@@ -13,7 +13,7 @@ import type {
   VdiExport,
   VdiFacts,
 } from './storage.js';
-import type { Tasks } from './tasks.js';
+import { refResult, type Tasks } from './tasks.js';
 
 export interface VdisOptions {
   readonly database: Database;
@@ -29,6 +29,9 @@ export interface NewVdi {
   /** Bytes. */
   readonly virtualSize: number;
   readonly otherConfig?: Readonly<Record<string, string>> | undefined;
+  /** Default `user`. */
+  readonly type?: RecordOf<'VDI'>['type'] | undefined;
+  readonly smConfig?: Readonly<Record<string, string>> | undefined;
 }
 
 /** Who waits for a long call. */
@@ -77,7 +80,8 @@ export class Vdis {
   }
 
   /** The record of a disk that is going to be made. It ends with {@link completeIn} or {@link remove}. */
-  async begin({ sr, nameLabel, nameDescription, virtualSize, otherConfig }: NewVdi): Promise<VdiInProgress> {
+  async begin(request: NewVdi): Promise<VdiInProgress> {
+    const { sr } = request;
     const repository = this.#repositories.of(sr);
     const uuid = this.#newUuid();
     const ref = await this.#database.change((draft) => {
@@ -85,10 +89,12 @@ export class Vdis {
       return draft.create('VDI', {
         uuid,
         SR: sr,
-        name_label: nameLabel,
-        name_description: nameDescription,
-        virtual_size: virtualSize,
-        other_config: otherConfig,
+        name_label: request.nameLabel,
+        name_description: request.nameDescription,
+        virtual_size: request.virtualSize,
+        type: request.type,
+        other_config: request.otherConfig,
+        sm_config: request.smConfig,
         state: 'creating',
       });
     });
@@ -108,7 +114,7 @@ export class Vdis {
   async #complete(vdi: VdiInProgress, facts: VdiFacts, task?: Ref): Promise<void> {
     await this.#database.change((draft) => {
       this.completeIn(draft, vdi, facts);
-      this.#tasks.succeedIn(draft, task, vdi.ref);
+      this.#tasks.succeedIn(draft, task, refResult(vdi.ref));
     });
     await this.#refreshUsage(this.#database.find('VDI', vdi.ref)?.SR);
   }
@@ -188,9 +194,10 @@ export class Vdis {
   ): Promise<Ref> {
     return this.#asTask(options, sr, async (signal) => {
       const from = this.ready(ref);
-      const { name_label, name_description, virtual_size, other_config } = from.record;
+      const { name_label, name_description, virtual_size, other_config, type } = from.record;
       const vdi = await this.begin({
         sr,
+        type,
         nameLabel: name_label,
         nameDescription: name_description,
         virtualSize: virtual_size,
@@ -223,7 +230,7 @@ export class Vdis {
         const { physicalUtilisation } = await repository.vdiFacts(record.uuid);
         await this.#database.change((draft) => {
           draft.update('VDI', ref, { physical_utilisation: physicalUtilisation });
-          this.#tasks.succeedIn(draft, options.task, ref);
+          this.#tasks.succeedIn(draft, options.task, refResult(ref));
         });
       } finally {
         this.#importing.delete(ref);

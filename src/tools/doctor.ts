@@ -29,7 +29,7 @@ export interface ToolReport {
 }
 
 export interface ExamineOptions {
-  /** Also what only the tests, the demo and the benchmark need. */
+  /** Also what only `apply`, the tests, the demo and the benchmark need. */
   readonly includeTestTools?: boolean;
   /** How long a program may take to say its version. Default 5000. */
   readonly timeLimitMilliseconds?: number;
@@ -42,6 +42,13 @@ const MAX_WORDS_CHARACTERS = 200;
 
 /** The programs of e2fsprogs know no `--version`. */
 const PROGRAMS_WITH_SHORT_OPTION = new Set(['mke2fs', 'debugfs', 'e2fsck', 'dumpe2fs']);
+
+/** What native-tools/install.sh must be told to install such programs, too. */
+const SCRIPT_OPTIONS: Readonly<Record<KnownTool['neededFor'], string>> = {
+  build: '',
+  apply: ' --apply',
+  test: ' --dev',
+};
 
 /** How each package manager is called and told to install something. */
 const PACKAGE_MANAGERS: ReadonlyArray<{ manager: PackageManager; program: string; install: string }> = [
@@ -151,7 +158,7 @@ function shorten(text: string): string {
 /** One sentence: the package for the package manager of this machine, and the script that does it. */
 function howToGetIt(tool: KnownTool, environment: ToolEnvironment): string {
   const script = shellWord(packageFile('native-tools/install.sh'));
-  const byScript = `sh ${script}${tool.neededFor === 'build' ? '' : ' --dev'}`;
+  const byScript = `sh ${script}${SCRIPT_OPTIONS[tool.neededFor]}`;
   const manager = PACKAGE_MANAGERS.find(
     ({ program }) => findProgram(program, environment.searchPath) !== undefined,
   );

@@ -55,24 +55,52 @@ export function requireSilence(
   });
 }
 
+interface Fsck {
+  readonly result: ToolResult;
+  /** What it said besides the names of its passes and its summary. */
+  readonly remarks: readonly string[];
+  readonly passCount: number;
+}
+
+async function runFsck(imagePath: string, call: E2fsprogsCall): Promise<Fsck> {
+  const variables = fakeTime(call.epochSeconds);
+  const result = await runTool('e2fsck', ['-fn', imagePath], { ...call, variables });
+  const lines = result.stdout.split('\n').filter((line) => line !== '');
+  const passes = lines.filter((line) => /^Pass [1-5]: /.test(line));
+  const remarks = lines.filter((line) => !passes.includes(line) && !/: \d+\/\d+ files \(/.test(line));
+  return { result, remarks, passCount: passes.length };
+}
+
 /**
- * Judges an ext file system without changing it: `e2fsck -fn` must exit 0 and report five passes and nothing else.
+ * Judges an ext file system of ours without changing it: `e2fsck -fn` must exit 0 and report five passes and nothing
+ * else.
  *
  * @throws PatchVdiError `tool` with what e2fsck said
  */
 export async function checkFilesystem(imagePath: string, call: E2fsprogsCall): Promise<void> {
-  const result = await runTool('e2fsck', ['-fn', imagePath], {
-    ...call,
-    variables: fakeTime(call.epochSeconds),
-  });
-  const lines = result.stdout.split('\n').filter((line) => line !== '');
-  const passes = lines.filter((line) => /^Pass [1-5]: /.test(line));
-  const remarks = lines.filter((line) => !passes.includes(line) && !/: \d+\/\d+ files \(/.test(line));
+  const { result, remarks, passCount } = await runFsck(imagePath, call);
   const stderr = [result.stderr.trim(), ...remarks].join('\n');
   requireSilence('e2fsck', 'find the file system clean', { ...result, stderr }, call);
-  if (passes.length !== 5) {
+  if (passCount !== 5) {
     throw new PatchVdiError('tool', 'e2fsck did not check the file system', {
-      context: { operation: 'run e2fsck', found: `${passes.length} passes`, expected: '5 passes' },
+      context: { operation: 'run e2fsck', found: `${passCount} passes`, expected: '5 passes' },
     });
   }
+}
+
+const MAX_REMARKS_CHARACTERS = 500;
+
+/**
+ * Judges somebody else's ext file system without changing it.
+ *
+ * @returns undefined when `e2fsck -fn` finds it clean; else what it said, untrusted, at most 500 characters
+ * @throws PatchVdiError `tool` when e2fsck is missing or does not end, `interrupted`
+ */
+export async function judgeFilesystem(imagePath: string, call: E2fsprogsCall): Promise<string | undefined> {
+  const { result, remarks, passCount } = await runFsck(imagePath, call);
+  const complaints = result.stderr.split('\n').filter((line) => line.trim() !== '' && !BANNER.test(line));
+  const said = [...complaints, ...remarks];
+  if (result.exitCode === 0 && passCount === 5 && said.length === 0) return undefined;
+  const ending = result.signal ?? `exit code ${result.exitCode}`;
+  return [ending, ...said].join('\n').slice(0, MAX_REMARKS_CHARACTERS);
 }

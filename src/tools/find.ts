@@ -31,7 +31,8 @@ export interface KnownTool {
   readonly program: string;
   /** The oldest version that may be used, `major.minor`; undefined means any. */
   readonly minimumVersion: string | undefined;
-  readonly neededFor: 'build' | 'test';
+  /** `apply`: only to run patches on this machine, as root. */
+  readonly neededFor: 'build' | 'apply' | 'test';
   readonly packages: Readonly<Record<PackageManager, string>>;
   readonly purpose: string;
 }
@@ -47,7 +48,7 @@ export function knownTools(): KnownTool[] {
       return {
         program,
         minimumVersion: minimum === '-' ? undefined : minimum,
-        neededFor: needed === 'build' ? 'build' : 'test',
+        neededFor: needed === 'build' || needed === 'apply' ? needed : 'test',
         packages: { apt, dnf, apk, brew },
         purpose,
       };

@@ -114,6 +114,7 @@ function expectedWords(theirs: Fields, features: readonly string[]) {
     journalUuid: theirs.has('Journal UUID') ? uuidIn(theirs.get('Journal UUID')) : undefined,
     hashVersion: theirs.get('Default directory hash') ?? 'legacy',
     defaultMountOptions: wordsIn(theirs.get('Default mount options')),
+    mountOptions: theirs.get('Mount options') ?? '',
     hasMetadataChecksums: features.includes('metadata_csum'),
     checksumType: theirs.get('Checksum type'),
     checksumSeed: theirs.has('Checksum seed')

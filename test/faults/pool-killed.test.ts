@@ -1,14 +1,14 @@
 import { spawn } from 'node:child_process';
 import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
-import { symlinkSync, writeFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { rolldown } from 'rolldown';
 import { expect, test } from 'vitest';
 import { requireTool } from '../oracles/require-tool.js';
 import { temporaryFolder } from '../oracles/temporary-folder.js';
+import { bundleChild } from '../pool/bundle-child.js';
 import type { ChildEvent, ChildPatch, ChildPlan } from '../pool/killed-child.js';
 import type { Pool } from '../../src/pool/open-pool.js';
 import {
@@ -23,20 +23,6 @@ import {
 } from '../pool/test-pool.js';
 
 const MOMENTS = Number(process.env['PATCH_VDI_KILLS'] ?? 50);
-const REPOSITORY = resolve(import.meta.dirname, '../..');
-
-/** The child as one JavaScript file, with the files of the package beside it. */
-async function bundleChild(folder: string): Promise<string> {
-  symlinkSync(join(REPOSITORY, 'native-tools'), join(folder, 'native-tools'));
-  const bundle = await rolldown({
-    input: join(REPOSITORY, 'test/pool/killed-child.ts'),
-    platform: 'node',
-    logLevel: 'silent',
-  });
-  const path = join(folder, 'child.mjs');
-  await bundle.write({ file: path, format: 'esm', codeSplitting: false });
-  return path;
-}
 
 /** What must be true of each patch and copy after a restart, as far as the child's words tell. */
 class Expectations {
@@ -196,7 +182,7 @@ test(
     requireTool(context, 'mke2fs', 'debugfs', 'gpgv');
     const folder = temporaryFolder();
     const place = poolPlace(join(folder, 'pool'));
-    const child = await bundleChild(folder);
+    const child = await bundleChild('test/pool/killed-child.ts', folder);
     const patches: ChildPatch[] = [];
     for (const number of [1, 2, 3, 4, 5, 6]) {
       // Two contents for each of three UUIDs.

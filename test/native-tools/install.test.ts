@@ -103,6 +103,20 @@ describe('when nothing is missing', () => {
     expect(install(machine, '--dev', '--check')).toMatchObject({ exitCode: 0, calls: [] });
   });
 
+  test('--apply wants the programs of apply, and not those of the tests', () => {
+    const machine = makeMachine();
+    putTools(machine, buildTools());
+    const { exitCode, stdout } = install(machine, '--apply', '--check');
+    expect(exitCode).toBe(1);
+    expect(stdout).toContain('unshare: not found');
+    expect(stdout).not.toContain('qemu-img');
+    putTools(
+      machine,
+      knownTools().filter((tool) => tool.neededFor === 'apply'),
+    );
+    expect(install(machine, '--apply', '--check')).toMatchObject({ exitCode: 0, calls: [] });
+  });
+
   test('the real programs of this machine are found without a variable', () => {
     const result = spawnSync('/bin/sh', [SCRIPT, '--check'], { encoding: 'utf8', env: { PATH: '/nowhere' } });
     expect(result).toMatchObject({
@@ -171,7 +185,7 @@ describe('when something is missing', () => {
     const result = install(makeMachine({ managers: ['brew'], root: false }), '--dev');
     expect(result).toMatchObject({ exitCode: 0 });
     expect(result.stdout).toContain(
-      'mount: not found; it lets the kernel judge (needs root) (skipped: brew has',
+      'losetup: not found; it makes block devices out of files (needs root) (skipped: brew has',
     );
     expect(result.calls).toEqual([
       'brew install e2fsprogs gnupg qemu hyperfine genext2fs zip unzip openssl libxml2 python3',
@@ -294,7 +308,7 @@ describe('the list', () => {
       expect(columns, row).toHaveLength(8);
       // install.sh splits them at spaces and hands them to a shell for people.
       for (const word of columns.slice(0, 7)) expect(word).toMatch(/^[a-z0-9][a-z0-9.+-]*$|^-$/);
-      expect(columns[2]).toMatch(/^(build|test)$/);
+      expect(columns[2]).toMatch(/^(build|apply|test)$/);
     }
     const programs = knownTools().map((tool) => tool.program);
     expect(new Set(programs).size).toBe(programs.length);
@@ -303,6 +317,7 @@ describe('the list', () => {
   test('--help tells the options', () => {
     const { status, stdout } = spawnSync('/bin/sh', [SCRIPT, '--help'], { encoding: 'utf8' });
     expect(status).toBe(0);
-    for (const option of ['--dev', '--check', 'PATCH_VDI_TOOLS_PATH']) expect(stdout).toContain(option);
+    for (const option of ['--apply', '--dev', '--check', 'PATCH_VDI_TOOLS_PATH'])
+      expect(stdout).toContain(option);
   });
 });

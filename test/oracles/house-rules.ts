@@ -11,6 +11,7 @@ const FLOORS: ReadonlyArray<readonly string[]> = [
   ['cli'],
   ['server', 'kit'],
   ['pool', 'xenapi'],
+  ['host'],
   ['build', 'inspect'],
   ['io'],
   ['plan', 'signature'],

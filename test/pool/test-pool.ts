@@ -1,5 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
 import { designPatch, type PatchRequest } from '../../src/kit/make-patch.js';
@@ -40,6 +41,13 @@ export async function samplePatch(
   for await (const part of stream.bytes()) parts.push(part);
   const bytes = Buffer.concat(parts);
   return { uuid: design.info.uuid, bytes, sha256: sha256(bytes) };
+}
+
+/** A signed patch that is too large for the memory of a test. */
+export async function samplePatchFile(path: string, seed: string, sizeBytes: number): Promise<void> {
+  const design = designPatch({ seed });
+  const stream = await openPatch(design, sizeBytes, { kind: 'message', signer: testKeySigner(KEY) });
+  await writeFile(path, stream.bytes());
 }
 
 /** Any clear text as a signed message. */

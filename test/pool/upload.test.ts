@@ -52,7 +52,7 @@ test('"Add a field `pool_patch.VDI` of type `Ref(VDI)`. When a new patch is stor
   });
   expect(pool.database.getRecord('task', task)).toMatchObject({
     status: 'success',
-    result: ref,
+    result: `<value>${ref}</value>`,
     progress: 1,
   });
   // Judges: the disk is an image that e2fsck has nothing to say about, with the upload in it.

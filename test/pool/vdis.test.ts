@@ -73,7 +73,10 @@ test('VDI.copy brings the bytes into another SR, sparse, and the task to success
   const path = join(place.sr('two'), `${uuid}.raw`);
   expect(readFileSync(path).equals(disk)).toBe(true);
   expect(statSync(path).blocks * 512).toBeLessThan(MIB);
-  expect(pool.database.getRecord('task', task)).toMatchObject({ status: 'success', result: copy });
+  expect(pool.database.getRecord('task', task)).toMatchObject({
+    status: 'success',
+    result: `<value>${copy}</value>`,
+  });
 });
 
 test('VDI.clone is a disk of its own', async () => {

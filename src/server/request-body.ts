@@ -1,0 +1,47 @@
+import type { IncomingMessage } from 'node:http';
+import { KIB } from '../units.js';
+
+/** What may have come and not been taken; then the connection is not read. */
+const MAX_QUEUED_BYTES = 512 * KIB;
+
+/**
+ * The body of a request, chunk by chunk as the connection brings it: the stream's own iterator puts what has come
+ * into one buffer, which is a second copy of everything. The connection stays open whatever becomes of the iterator.
+ */
+export async function* chunksOf(request: IncomingMessage): AsyncGenerator<Buffer> {
+  const queue: Buffer[] = [];
+  let queuedBytes = 0;
+  let end: { readonly error?: Error } | undefined;
+  let wake: (() => void) | undefined;
+  const onData = (chunk: Buffer): void => {
+    queue.push(chunk);
+    queuedBytes += chunk.length;
+    if (queuedBytes >= MAX_QUEUED_BYTES) request.pause();
+    wake?.();
+  };
+  const finish = (ending: { readonly error?: Error }): void => {
+    end ??= ending;
+    wake?.();
+  };
+  const onEnd = (): void => finish({});
+  const onError = (error: Error): void => finish({ error });
+  const onClose = (): void =>
+    finish({ error: new Error('the connection was closed before the end of the body') });
+  request.on('data', onData).on('end', onEnd).on('error', onError).on('close', onClose);
+  try {
+    for (;;) {
+      const chunk = queue.shift();
+      if (chunk !== undefined) {
+        queuedBytes -= chunk.length;
+        if (queuedBytes < MAX_QUEUED_BYTES / 2 && request.isPaused()) request.resume();
+        yield chunk;
+      } else if (end !== undefined) {
+        if (end.error !== undefined) throw end.error;
+        return;
+      } else await new Promise<void>((resolve) => (wake = resolve));
+    }
+  } finally {
+    request.off('data', onData).off('end', onEnd).off('error', onError).off('close', onClose);
+    if (end === undefined) request.pause();
+  }
+}

@@ -1,0 +1,84 @@
+import { randomUUID } from 'node:crypto';
+import { FolderRepository } from '../pool/folder-repository.js';
+import { openPool, type Pool } from '../pool/open-pool.js';
+import type { ToolEnvironment } from '../tools/find.js';
+import type { PreparedServer } from './first-start.js';
+import type { ServerLog } from './log.js';
+import { callRoutes } from './call-routes.js';
+import { poolRoutes } from './pool-routes.js';
+import { startServer } from './server.js';
+import { Sessions } from './sessions.js';
+import { XenApi, type CallRecord } from './xen-api.js';
+
+export interface ServeOptions {
+  /** As `prepareServer` gave it, its password shown. */
+  readonly prepared: PreparedServer;
+  readonly environment: Pick<ToolEnvironment, 'searchPath'>;
+  /** Milliseconds since 1970. */
+  readonly now: () => number;
+  readonly productVersion: string;
+  readonly log: ServerLog;
+}
+
+/** A pool that can be reached. */
+export interface ServedPool {
+  readonly pool: Pool;
+  /** `https://localhost:8443` */
+  readonly url: string;
+  /** Stops what is under way, cleans up after it, and gives up the state. */
+  close(): Promise<void>;
+}
+
+function urlOf({ tls, config }: PreparedServer, port: number): string {
+  const { address } = config.listen;
+  const isLocal = address === '127.0.0.1' || address === '::1' || address === 'localhost';
+  const name = isLocal ? 'localhost' : config.host.address;
+  const host = name.includes(':') ? `[${name}]` : name;
+  return `${tls === undefined ? 'http' : 'https'}://${host}:${port}`;
+}
+
+/**
+ * Opens the pool of a state folder and listens.
+ *
+ * @throws PatchVdiError `usage` when another process has the state, or the address; what `openPool` throws
+ */
+export async function serve(options: ServeOptions): Promise<ServedPool> {
+  const { prepared, environment, now, productVersion, log } = options;
+  const { config, tls, users } = prepared;
+  const pool = await openPool({
+    stateFolder: prepared.stateFolder,
+    repositories: prepared.repositories.map((one) => FolderRepository.open(one)),
+    defaultSr: prepared.defaultSrUuid,
+    policy: prepared.policy,
+    environment,
+    hostName: config.host.nameLabel,
+    address: config.host.address,
+    now,
+    newUuid: randomUUID,
+    onDeprecated: (call, advice) => log.deprecated(call, advice),
+  });
+  try {
+    log.recovered(pool.report);
+    const sessions = new Sessions({ now });
+    const { authenticate } = users;
+    const onCall = (call: CallRecord): void => log.call(call);
+    const api = new XenApi({ pool, sessions, authenticate, now, productVersion, onCall });
+    const server = await startServer({
+      routes: [...poolRoutes(pool, api.taskOwners), ...callRoutes(api)],
+      listen: config.listen,
+      tls,
+      limits: config.limits,
+      sessions,
+      authenticate,
+      onRequest: (facts) => log.request(facts),
+    });
+    const close = async (): Promise<void> => {
+      await Promise.all([server.close(), api.close()]);
+      await pool.close();
+    };
+    return { pool, url: urlOf(prepared, server.port), close };
+  } catch (error) {
+    await pool.close();
+    throw error;
+  }
+}
