@@ -51,5 +51,5 @@ export async function listTasks(connection: XenConnection): Promise<TaskEntry[]>
       ref,
       record: { ...record, error_info: record.error_info.map(connection.clean) },
     }))
-    .toSorted((a, b) => (rank(a) < rank(b) ? 1 : -1));
+    .toSorted((a, b) => (rank(a) === rank(b) ? 0 : rank(a) < rank(b) ? 1 : -1));
 }
