@@ -1,5 +1,5 @@
+import { XmlFault, parseStrictXml, type XmlElement, type XmlLimits } from '../strict-xml.js';
 import { KIB } from '../units.js';
-import { parseSmallXml, type XmlElement } from './small-xml.js';
 
 /** Why a precheck said no: the error documents of XAPI's patches. Texts are the patch's own, and not to be trusted. */
 export type PrecheckFailure =
@@ -14,6 +14,7 @@ export type PrecheckFailure =
 const PREFIX = 'PATCH_PRECHECK_FAILED_';
 const MAX_PREREQUISITES = 1000;
 const MAX_FIELD_CHARACTERS = 4 * KIB;
+const DOCUMENT_LIMITS: XmlLimits = { maxCharacters: 64 * KIB, maxDepth: 8, maxTags: 4096 };
 
 function childrenOf({ children }: XmlElement, name: string): XmlElement[] {
   return children.flatMap((child) => (typeof child === 'string' || child.name !== name ? [] : [child]));
@@ -55,6 +56,16 @@ function failureOf(element: XmlElement): PrecheckFailure | undefined {
   }
 }
 
+/** The one element of it; undefined for what is no document. */
+function documentIn(stdout: string): XmlElement | undefined {
+  try {
+    return parseStrictXml(stdout, DOCUMENT_LIMITS);
+  } catch (error) {
+    if (error instanceof XmlFault) return undefined;
+    throw error;
+  }
+}
+
 /**
  * What a precheck that failed has printed: `<error errorcode="PATCH_PRECHECK_FAILED_…">`, with what belongs to the
  * code. Whatever is no such document is an unknown error with all of its text.
@@ -63,7 +74,7 @@ function failureOf(element: XmlElement): PrecheckFailure | undefined {
  * @param otherwise what an unknown error says
  */
 export function parsePrecheckFailure(stdout: string, otherwise: string): PrecheckFailure {
-  const element = parseSmallXml(stdout);
+  const element = documentIn(stdout);
   const failure = element === undefined ? undefined : failureOf(element);
   return failure ?? { code: 'UNKNOWN_ERROR', info: otherwise };
 }

@@ -1,7 +1,7 @@
 import { PatchVdiError } from '../errors.js';
 import { KIB } from '../units.js';
 import { isUuid } from './folder-places.js';
-import { parseStrictXml, XmlFault } from './strict-xml.js';
+import { parseStrictXml, XmlFault } from '../strict-xml.js';
 
 /** What a patch says about itself when it is run with `info`. */
 export interface PatchInfo {

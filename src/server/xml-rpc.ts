@@ -1,5 +1,5 @@
 import { isPoolError } from '../pool/pool-error.js';
-import { parseStrictXml, XmlFault } from '../pool/strict-xml.js';
+import { parseStrictXml, XmlFault } from '../strict-xml.js';
 import { MIB } from '../units.js';
 import { Int32, type RpcValue } from './rpc-value.js';
 import { decodeMethodCall, XmlRpcFault, type XmlRpcCall } from './rpc/xml-decode.js';

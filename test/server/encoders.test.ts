@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { beforeEach, expect, test } from 'vitest';
-import { parseStrictXml } from '../../src/pool/strict-xml.js';
+import { parseStrictXml } from '../../src/strict-xml.js';
 import { DateTime, Int32, type RpcValue } from '../../src/server/rpc-value.js';
 import { encodeJson } from '../../src/server/rpc/json-value.js';
 import { decodeMethodCall } from '../../src/server/rpc/xml-decode.js';

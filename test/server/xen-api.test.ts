@@ -36,7 +36,7 @@ test.for(TRANSPORTS)('npm xen-api over %s: its copy of the pool follows', async 
   const client = await connected(test, transport);
   const { pool } = test;
   expect(client.pool.$ref).toBe(pool.pool);
-  expect(copyOf(client).size).toBe(6);
+  expect(copyOf(client).size).toBe(7);
   const vdi = (await client.call('VDI.create', {
     SR: srRef(pool, 'one'),
     virtual_size: SMALL_VDI_BYTES,

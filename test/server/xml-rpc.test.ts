@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { parseStrictXml } from '../../src/pool/strict-xml.js';
+import { parseStrictXml } from '../../src/strict-xml.js';
 import { decodeMethodCall } from '../../src/server/rpc/xml-decode.js';
 import { DateTime } from '../../src/server/rpc-value.js';
 import { answerXmlRpc } from '../../src/server/xml-rpc.js';

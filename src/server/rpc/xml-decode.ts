@@ -1,4 +1,4 @@
-import type { XmlElement } from '../../pool/strict-xml.js';
+import type { XmlElement } from '../../strict-xml.js';
 import { DateTime, type RpcValue } from '../rpc-value.js';
 
 /** What is sent is no call of XML-RPC. */

@@ -1,4 +1,4 @@
-import { NO_XML_CHARACTER } from '../../pool/strict-xml.js';
+import { NO_XML_CHARACTER } from '../../strict-xml.js';
 import { DateTime, Int32, isRpcArray, type RpcValue } from '../rpc-value.js';
 
 const NO_XML_CHARACTERS = new RegExp(NO_XML_CHARACTER.source, 'gu');
