@@ -58,7 +58,6 @@ const NO_DOCUMENTS: Readonly<Record<string, string>> = {
   'an entity of a prototype': error('UNKNOWN_ERROR', '<info>&constructor;</info>'),
   'a comment': error('VM_RUNNING', '<!-- x -->'),
   'an instruction': error('VM_RUNNING', '<?x?>'),
-  'a CDATA section': error('UNKNOWN_ERROR', '<info><![CDATA[x]]></info>'),
   'a NUL': error('UNKNOWN_ERROR', '<info>\0</info>'),
   'a reference to NUL': error('UNKNOWN_ERROR', '<info>&#0;</info>'),
   'an ampersand alone': error('UNKNOWN_ERROR', '<info>a & b</info>'),
