@@ -3,7 +3,7 @@ import { shortBytes } from '../inspect/draw-text.js';
 import type { PatchEntry } from '../xenapi/inventory.js';
 import { listing } from './listing.js';
 import { addPoolOptions, withPool, type RawPoolOptions } from './pool-options.js';
-import { guidanceText, patchObject, placeText } from './pool-patch-words.js';
+import { guidanceText, patchObject, placeNote } from './pool-patch-words.js';
 import type { CommandContext } from './program.js';
 import { columnsOf } from './text.js';
 
@@ -16,7 +16,7 @@ function page(patches: readonly PatchEntry[], columns: number): string[] {
         : record.pool_applied
           ? 'applied everywhere'
           : 'applied to some hosts';
-    const notes = [`in ${placeText(place)}`, applied, guidanceText(record.after_apply_guidance)];
+    const notes = [placeNote(place), applied, guidanceText(record.after_apply_guidance)];
     return {
       cells: [record.uuid, shortBytes(record.size), record.version, record.name_label],
       details: [notes.filter((note) => note !== '').join('; ')],

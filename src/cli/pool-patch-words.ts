@@ -1,11 +1,21 @@
 import { shortBytes } from '../inspect/draw-text.js';
 import type { PatchEntry, PatchPlace } from '../xenapi/inventory.js';
 
-/** Where a patch's bytes are, in words. */
+const OTHER_PLACES: Readonly<Record<Exclude<PatchPlace['kind'], 'vdi'>, string>> = {
+  file: 'a file on the master',
+  nowhere: 'nothing any more',
+  unknown: 'a file on the master, if anywhere',
+};
+
+/** Where a patch's bytes are, in words that follow "in". */
 export function placeText(place: PatchPlace): string {
-  if (place.kind === 'vdi') return `VDI ${place.uuid} on ${place.srName === '' ? place.sr : place.srName}`;
-  if (place.kind === 'cleaned') return 'no VDI any more: it was cleaned';
-  return place.kind === 'file' ? 'a file on the master' : 'a file on the master, if anywhere';
+  if (place.kind !== 'vdi') return OTHER_PLACES[place.kind];
+  return `VDI ${place.uuid} on ${place.srName === '' ? place.sr : place.srName}`;
+}
+
+/** The same as a note of its own. */
+export function placeNote(place: PatchPlace): string {
+  return place.kind === 'nowhere' ? 'its bytes are gone: upload it again' : `in ${placeText(place)}`;
 }
 
 /** What is to be restarted once it is applied. */

@@ -1,3 +1,4 @@
+import { invariant } from '../errors.js';
 import type { XenConnection } from './connection.js';
 import {
   NULL_REF,
@@ -13,15 +14,18 @@ import {
 } from './records.js';
 import { isXenApiError } from './xen-api-error.js';
 
-/** Where the bytes of a patch are, as far as an API can tell. */
+/** Where the bytes of a patch are. */
 export type PatchPlace =
   | { readonly kind: 'vdi'; readonly uuid: string; readonly sr: string; readonly srName: string }
-  /** On the master: it never was in a VDI, */
+  /** On the master. */
   | { readonly kind: 'file' }
-  /** nowhere: its VDI was destroyed, and the record goes with the next start of the server, */
-  | { readonly kind: 'cleaned' }
-  /** or because some host has applied the patch, and then nobody says whether there is a file. */
-  | { readonly kind: 'file-if-anywhere' };
+  /** Cleaned away; the record is still there. */
+  | { readonly kind: 'nowhere' }
+  /** No VDI; whether there is a file, the server does not say to this user. */
+  | { readonly kind: 'unknown' };
+
+/** So many patches without a VDI are asked for. */
+const MAX_ASKED = 100;
 
 /** A patch with what belongs to it. */
 export interface PatchEntry {
@@ -48,12 +52,27 @@ export interface VdiEntry {
 
 type Records<Record> = Readonly<{ [ref: string]: Record }>;
 
-function placeOf(patch: PatchRecord, vdis: Records<VdiRecord>, srs: Records<SrRecord>): PatchPlace {
+function placeOf(
+  patch: PatchRecord,
+  vdis: Records<VdiRecord>,
+  srs: Records<SrRecord>,
+): PatchPlace | undefined {
   const vdi = patch.VDI === NULL_REF ? undefined : vdis[patch.VDI];
-  if (vdi === undefined && patch.host_patches.length > 0) return { kind: 'file-if-anywhere' };
-  if (vdi === undefined) return { kind: patch.VDI === NULL_REF ? 'file' : 'cleaned' };
+  if (vdi === undefined) return undefined;
   const sr = srs[vdi.SR];
   return { kind: 'vdi', uuid: vdi.uuid, sr: sr?.uuid ?? '', srName: sr?.name_label ?? '' };
+}
+
+/** No field tells of the file: so it is asked for, and not read. */
+async function placeOfFile(connection: XenConnection, { uuid }: PatchRecord): Promise<PatchPlace> {
+  try {
+    const download = await connection.getStream('/pool_patch_download', { uuid });
+    download.close();
+    return { kind: 'file' };
+  } catch (error) {
+    if (!isXenApiError(error)) throw error;
+    return { kind: error.code === 'CANNOT_FIND_PATCH' ? 'nowhere' : 'unknown' };
+  }
 }
 
 const byName = <Entry extends { readonly record: { readonly name_label: string; readonly uuid: string } }>(
@@ -63,22 +82,33 @@ const byName = <Entry extends { readonly record: { readonly name_label: string; 
     a.name_label === b.name_label ? (a.uuid < b.uuid ? -1 : 1) : a.name_label < b.name_label ? -1 : 1,
   );
 
-/** All patches, by name. */
-export async function listPatches(connection: XenConnection): Promise<PatchEntry[]> {
-  const patches = await connection.callAs(PATCHES, 'pool_patch.get_all_records');
+async function withPlaces(connection: XenConnection, patches: Records<PatchRecord>): Promise<PatchEntry[]> {
   const vdis = await connection.callAs(VDIS, 'VDI.get_all_records');
   const srs = await connection.callAs(SRS, 'SR.get_all_records');
-  return byName(
-    Object.entries(patches).map(([ref, record]) => ({ ref, record, place: placeOf(record, vdis, srs) })),
-  );
+  const entries: PatchEntry[] = [];
+  let asked = 0;
+  for (const [ref, record] of Object.entries(patches)) {
+    let place = placeOf(record, vdis, srs);
+    if (place === undefined && asked < MAX_ASKED) {
+      asked += 1;
+      place = await placeOfFile(connection, record);
+    }
+    entries.push({ ref, record, place: place ?? { kind: 'unknown' } });
+  }
+  return entries;
+}
+
+/** All patches, by name. */
+export async function listPatches(connection: XenConnection): Promise<PatchEntry[]> {
+  return byName(await withPlaces(connection, await connection.callAs(PATCHES, 'pool_patch.get_all_records')));
 }
 
 /** One patch. */
 export async function getPatch(connection: XenConnection, ref: string): Promise<PatchEntry> {
   const record = await connection.callAs(PATCH, 'pool_patch.get_record', ref);
-  const vdis = await connection.callAs(VDIS, 'VDI.get_all_records');
-  const srs = await connection.callAs(SRS, 'SR.get_all_records');
-  return { ref, record, place: placeOf(record, vdis, srs) };
+  const [entry] = await withPlaces(connection, { [ref]: record });
+  invariant(entry !== undefined, 'one record makes one entry');
+  return entry;
 }
 
 async function capabilitiesByType(

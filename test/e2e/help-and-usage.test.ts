@@ -4,8 +4,14 @@ import { packageFile } from '../../src/tools/package-files.js';
 import { runCli } from './cli.js';
 import { workspace } from './workspace.js';
 
-const COMMANDS = ['build', 'plan', 'apply', 'doctor', 'test'];
-const SUBCOMMANDS = ['test key', 'test patch', 'test vdi'];
+const COMMANDS = ['build', 'plan', 'apply', 'serve', 'doctor', 'test', 'pool'];
+const POOL_COMMANDS = 'patches upload download clean pool-clean destroy srs vdis vdi-copy vdi-destroy tasks';
+const SUBCOMMANDS = [
+  'test key',
+  'test patch',
+  'test vdi',
+  ...POOL_COMMANDS.split(' ').map((name) => `pool ${name}`),
+];
 
 test.for(['', ...COMMANDS, ...SUBCOMMANDS])('%s --help fits 80 columns', async (command) => {
   const args = [...command.split(' ').filter((word) => word !== ''), '--help'];

@@ -14,6 +14,7 @@ describe('patches', () => {
     const { pool, run } = await poolScene();
     addPatch(pool, 'XS62ESP1', 'c');
     addPatch(pool, 'A name that is longer than what is left of the line', 'd', FILE_ON_MASTER);
+    pool.contents.set(uuid('d'), Buffer.from('x'));
     addPatch(pool, 'XS65', 'e', {
       VDI: 'OpaqueRef:gone',
       host_patches: ['OpaqueRef:hp'],
@@ -29,7 +30,7 @@ describe('patches', () => {
       '    in VDI cccccccc-2222-4111-8111-111111111111 on Local storage; afterwards',
       '    restartHost',
       'eeeeeeee-1111-4111-8111-111111111111  700 MiB  1.0      XS65',
-      '    in a file on the master, if anywhere; applied to some hosts; afterwards',
+      '    its bytes are gone: upload it again; applied to some hosts; afterwards',
       '    restartHost restartXAPI',
       '',
     ]);
@@ -64,7 +65,16 @@ describe('patches', () => {
     const { pool, json } = await poolScene();
     const { patch } = addPatch(pool, 'XS62ESP1', 'c');
     delete pool.tables.pool_patch.get(patch)?.['VDI'];
+    expect(await json(['patches'])).toMatchObject({ patches: [{ place: { kind: 'nowhere' } }] });
+    pool.contents.set(uuid('c'), Buffer.alloc(1_000_000));
     expect(await json(['patches'])).toMatchObject({ patches: [{ place: { kind: 'file' } }] });
+    pool.intercept = (request, response) => {
+      if (request.method !== 'GET') return false;
+      const error = { code: 'RBAC_PERMISSION_DENIED', parameters: ['http/get_pool_patch_download', 'no'] };
+      response.writeHead(403, { 'content-type': 'application/json' }).end(JSON.stringify({ error }));
+      return true;
+    };
+    expect(await json(['patches'])).toMatchObject({ patches: [{ place: { kind: 'unknown' } }] });
   });
 
   test('whatever a server calls them, the terminal shows it and does not obey', async () => {

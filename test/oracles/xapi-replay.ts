@@ -46,6 +46,8 @@ export interface Replay {
   readonly tables: Readonly<Record<'pool' | 'host' | 'SR' | 'VDI' | 'pool_patch' | 'task', Table>>;
   /** Sessions that are open. */
   readonly sessions: Set<string>;
+  /** The bytes of patches, by uuid. */
+  readonly contents: Map<string, Buffer>;
   readonly calls: SeenCall[];
   readonly requests: SeenRequest[];
   /** What comes of a call instead: a value, or a {@link ReplayError} to throw. By method. */
