@@ -157,6 +157,16 @@ export default defineConfig({
     format: 'esm',
     entryFileNames: '[name].js',
     chunkFileNames: 'chunks/[name]-[hash].js',
+    // What nearly every command needs, in one file: cut along what `serve` and `pool` share with the others it would be
+    // fifteen, which cost a start 12 ms (measured). What is loaded rarely stays out.
+    codeSplitting: {
+      groups: [
+        {
+          name: 'core',
+          test: /\/src\/(?:build|inspect|io|plan|signature|ext|vhd|tools)\/(?!zip-|http-source|http-sink|http-reader)/,
+        },
+      ],
+    },
     // Names stay, so stack traces can be read without a source map; white space goes: start-up is a tenth shorter
     // (measured).
     minify: { compress: false, mangle: false, codegen: { removeWhitespace: true } },
