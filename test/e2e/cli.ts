@@ -105,7 +105,7 @@ export function expectNothingLeft(work: Workspace): void {
 
 /** No stack trace, no control character but line ends, nothing wider than a terminal unless it is one word. */
 export function expectCleanText(text: string): void {
-  expect(text).not.toMatch(/^\s+at .*:\d+:\d+\)?$/m);
+  expect(text).not.toMatch(/^\s+at .*\.[cm]?[jt]s:\d+:\d+\)?$/m);
   expect(text).not.toMatch(/node:internal|UnhandledPromise|uncaught/i);
   expect(text).not.toMatch(/[^\P{Cc}\n]/u);
 }
