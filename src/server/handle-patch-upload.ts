@@ -1,7 +1,7 @@
 import type { Ref } from '../pool/fields.js';
 import type { Pool } from '../pool/open-pool.js';
 import { toPoolError } from '../pool/pool-error.js';
-import type { Parameters } from './parameters.js';
+import { isProbe, type Parameters } from './parameters.js';
 import type { Request } from './routes.js';
 import { refOf, taskOf } from './task-of.js';
 import type { TaskOwners } from './task-owners.js';
@@ -20,6 +20,10 @@ function wantedSr(pool: Pool, parameters: Parameters): Ref | undefined {
  */
 export async function handlePatchUpload(pool: Pool, owners: TaskOwners, request: Request): Promise<void> {
   const { exchange, parameters } = request;
+  if (isProbe(parameters, exchange.contentLength)) {
+    exchange.send(200, 'text/plain; charset=utf-8', 'nothing was uploaded: there was no body\n');
+    return;
+  }
   const task = taskOf(pool, owners, request);
   const ref = await orFail(pool, task, async () =>
     pool.patches.upload({

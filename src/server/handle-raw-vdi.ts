@@ -2,7 +2,7 @@ import type { Pool } from '../pool/open-pool.js';
 import { PoolError } from '../pool/pool-error.js';
 import type { TransferFormat } from '../pool/storage.js';
 import { HttpRefusal } from './http-refusal.js';
-import { requiredParameter, type Parameters } from './parameters.js';
+import { isProbe, requiredParameter, type Parameters } from './parameters.js';
 import type { Request } from './routes.js';
 import { refOf, taskOf } from './task-of.js';
 import type { TaskOwners } from './task-owners.js';
@@ -30,6 +30,10 @@ export async function handleImportRawVdi(pool: Pool, owners: TaskOwners, request
   }
   if (contentLength === undefined) throw new HttpRefusal('BAD_REQUEST', 'an import has a Content-Length');
   pool.vdis.ready(vdi);
+  if (isProbe(parameters, contentLength)) {
+    exchange.send(200, 'text/plain; charset=utf-8', 'nothing was imported: there was no body\n');
+    return;
+  }
   let task = taskOf(pool, owners, request);
   if (task === undefined) {
     owners.requireRoom(request.account);

@@ -43,3 +43,11 @@ export function requiredParameter(parameters: Parameters, name: string): string 
   }
   return value;
 }
+
+/**
+ * Whether a request only looks for a redirection, as clients of XAPI do before they send a stream that they have only
+ * once: a session, no task, and an empty body. XAPI answers 200 before it reads the body.
+ */
+export function isProbe(parameters: Parameters, contentLength: number | undefined): boolean {
+  return contentLength === 0 && parameters.has('session_id') && !parameters.has('task_id');
+}

@@ -3,6 +3,8 @@
  * tasks and its own changes with that. It has no types of its own; here stands what the tests use.
  */
 
+import type { Readable } from 'node:stream';
+
 export interface XenApiRecord {
   readonly $ref: string;
   readonly $type: string;
@@ -18,6 +20,12 @@ export interface XenApiClient {
   disconnect(): Promise<void>;
   call(method: string, ...parameters: unknown[]): Promise<unknown>;
   callAsync(method: string, ...parameters: unknown[]): Promise<unknown>;
+  /** `PUT` of a stream with a `length`, or of a buffer; the result of the task. */
+  putResource(
+    body: Readable | Uint8Array,
+    path: string,
+    options: { readonly query?: Readonly<Record<string, string>>; readonly task?: boolean | string },
+  ): Promise<unknown>;
   createTask(label: string, description?: string): Promise<string>;
   watchTask(ref: string): Promise<unknown>;
   /** Resolves when the copy has everything that has happened up to now. */

@@ -5,6 +5,7 @@
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { GIB, MIB } from '../../src/units.js';
 import { openPool } from '../../src/pool/open-pool.js';
@@ -69,6 +70,39 @@ describe('XenAPI changes', () => {
     });
     // `filename` is internal.
     expect(Object.keys(followed ?? {})).not.toContain('filename');
+  });
+
+  test("… also with the upload of Xen Orchestra's client, which looks for a redirection first", async () => {
+    const served = await ServedPool.start();
+    const xapi = await served.xenApi();
+    const patch = await samplePatch('putResource', 5 * MIB);
+    const stream = Object.assign(Readable.from([patch.bytes]), { length: patch.bytes.length });
+    const ref = await xapi.putResource(stream, '/pool_patch_upload', { task: true });
+    expect(await xapi.barrier(String(ref))).toMatchObject({ $type: 'pool_patch', uuid: patch.uuid });
+    expect(sha256(await download(served, patch.uuid))).toBe(patch.sha256);
+    // A disk goes in the same way, and what only looks does not touch it.
+    const [sr = ''] = (await xapi.call('SR.get_all')) as string[];
+    const vdi = String(await xapi.call('VDI.create', { SR: sr, virtual_size: 4 * MIB, name_label: 'disk' }));
+    const disk = Buffer.alloc(4 * MIB, 'disk ');
+    const body = Object.assign(Readable.from([disk]), { length: disk.length });
+    await xapi.putResource(body, '/import_raw_vdi', { query: { vdi, format: 'raw' }, task: true });
+    const session = encodeURIComponent(xapi.sessionId);
+    const probe = await served.curl(
+      '-f',
+      '-X',
+      'PUT',
+      '-H',
+      'Content-Length: 0',
+      `/import_raw_vdi?vdi=${vdi}&session_id=${session}`,
+    );
+    expect(probe).toMatchObject({ exitCode: 0, stdout: 'nothing was imported: there was no body\n' });
+    const file = join(served.work.folder, 'exported');
+    expect(await served.curl('-f', '-o', file, `/export_raw_vdi?vdi=${vdi}`)).toMatchObject({ exitCode: 0 });
+    expect(sha256(readFileSync(file))).toBe(sha256(disk));
+    // Whoever uploads nothing by name and password is told.
+    const empty = served.work.input('empty', '');
+    const put = await served.curl('-T', empty, '/pool_patch_upload');
+    expect(JSON.parse(put.stdout)).toMatchObject({ error: { code: 'INVALID_PATCH_WITH_LOG' } });
   });
 
   test('"Older patches and cleaned patches will have invalid references here."', async () => {
