@@ -8,6 +8,17 @@ import { DEFAULT_SEARCH_PATH, type ToolEnvironment } from '../tools/find.js';
  * os.tmpdir), XDG_STATE_HOME and SOURCE_DATE_EPOCH. (NODE_DEBUG is Node's own.)
  */
 
+/** What is read there, and what for: the manual page has it. */
+export const ENVIRONMENT: readonly (readonly [name: string, meaning: string])[] = [
+  ['PATCH_VDI_TOOLS_PATH', 'the only folders in which native programs are looked for; PATH never is'],
+  ['PATCH_VDI_PASSWORD', 'the password of a user at a pool'],
+  ['SOURCE_DATE_EPOCH', 'seconds since 1970: same inputs, same bytes'],
+  ['TMPDIR', 'where temporary files go'],
+  ['XDG_STATE_HOME', 'where serve keeps its state for a user who is not root'],
+  ['NODE_EXTRA_CA_CERTS', 'certificates of more authorities to trust'],
+  ['NODE_DEBUG', 'patch-vdi: prints plans, tools and writes'],
+];
+
 /** PATH is not searched: as root, a program found by chance in a user's folder must not format anything. */
 export function environmentOfProcess(): ToolEnvironment {
   const own = process.env['PATCH_VDI_TOOLS_PATH'];

@@ -27,3 +27,20 @@ export function exitCodeFor(kind: ErrorKind, stoppedBy: StopSignal | undefined):
   if (stoppedBy !== undefined) return STOP_SIGNALS[stoppedBy];
   return kind === 'interrupted' ? STOP_SIGNALS.SIGINT : EXIT_CODES[kind];
 }
+
+/** Every exit code with its meaning, for the help and the manual page; the README documents the same. */
+export const EXIT_MEANINGS: readonly (readonly [number, string])[] = [
+  [0, 'all went well'],
+  [EXIT_DIFFERENT, 'diff: they differ; apply: precheck says no, or applied before'],
+  [EXIT_CODES.usage, 'usage: options, or inputs that cannot be used'],
+  [EXIT_CODES.signature, 'signature: missing, wrong, or not by an accepted key'],
+  [EXIT_CODES.upload, 'upload: it broke off, or is not what was announced'],
+  [EXIT_CODES.space, 'space: something does not fit, or a disk is full'],
+  [EXIT_CODES.image, 'image: it is damaged, or not what it should be'],
+  [EXIT_CODES.tool, 'tool: a program that is needed is missing, too old, or has failed'],
+  [EXIT_CODES.sink, 'sink: what was written to, or talked to, does not take it'],
+  [EXIT_DEFECT, 'a defect of this program'],
+  [STOP_SIGNALS.SIGHUP, 'stopped by SIGHUP'],
+  [STOP_SIGNALS.SIGINT, 'stopped by SIGINT (Ctrl-C)'],
+  [STOP_SIGNALS.SIGTERM, 'stopped by SIGTERM'],
+];

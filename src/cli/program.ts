@@ -1,6 +1,7 @@
 import { Command, CommanderError } from 'commander';
 import { PatchVdiError } from '../errors.js';
 import { applyCommand } from './command-apply.js';
+import { completionCommand, manualCommand } from './command-completion.js';
 import { buildCommand } from './command-build.js';
 import { diffCommand } from './command-diff.js';
 import { doctorCommand } from './command-doctor.js';
@@ -11,7 +12,7 @@ import { poolCommand } from './command-pool.js';
 import { serveCommand } from './command-serve.js';
 import { testCommand } from './command-test.js';
 import { verifyCommand } from './command-verify.js';
-import { EXIT_DIFFERENT, exitCodeFor } from './exit-codes.js';
+import { EXIT_DIFFERENT, EXIT_MEANINGS, exitCodeFor } from './exit-codes.js';
 import { watchInterrupts, type Interrupts } from './interrupts.js';
 import { errorObject, reportError } from './report-error.js';
 import { columnsOf, jsonText, visibleLines } from './text.js';
@@ -68,6 +69,12 @@ function withSubcommands(command: Command): Command[] {
   return [command, ...command.commands.flatMap(withSubcommands)];
 }
 
+/** For the help: scripts branch on these. */
+function exitCodeText(): string {
+  const rows = EXIT_MEANINGS.map(([code, meaning]) => `  ${String(code).padStart(3)}  ${meaning}`);
+  return ['Exit codes:', ...rows].join('\n');
+}
+
 function makeProgram(context: CommandContext, printErrors: boolean): Command {
   const program = new Command('patch-vdi')
     .description(
@@ -87,7 +94,10 @@ function makeProgram(context: CommandContext, printErrors: boolean): Command {
     .addCommand(poolCommand(context))
     .addCommand(applyCommand(context))
     .addCommand(testCommand(context))
-    .addCommand(doctorCommand(context));
+    .addCommand(doctorCommand(context))
+    .addCommand(completionCommand())
+    .addCommand(manualCommand())
+    .addHelpText('after', `\n${exitCodeText()}`);
   for (const command of withSubcommands(program)) {
     command
       .exitOverride()

@@ -1,0 +1,101 @@
+/*
+ * Completion and manual page, judged by the shells and by groff: bash completes for real, zsh reads and loads its
+ * script, groff has nothing to complain about.
+ */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { beforeEach, describe, expect, test } from 'vitest';
+import { requireTool } from '../oracles/require-tool.js';
+import { runJudge } from '../oracles/run-judge.js';
+import { temporaryFolder } from '../oracles/temporary-folder.js';
+import { runCli } from './cli.js';
+import { workspace } from './workspace.js';
+
+async function printed(...args: readonly string[]): Promise<string> {
+  const ended = await runCli(workspace(), args);
+  expect(ended).toMatchObject({ exitCode: 0, stderr: '' });
+  return ended.stdout;
+}
+
+describe('bash', () => {
+  beforeEach((context) => requireTool(context, 'bash'));
+
+  /** What bash offers after those words, the last of which is not finished. */
+  function offered(script: string, words: readonly string[], folder = '/'): string[] {
+    const file = join(temporaryFolder(), 'completion');
+    writeFileSync(file, script);
+    const program = [
+      'source "$1"; shift',
+      'compopt() { :; }',
+      'COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))',
+      `cd ${folder}; _patch_vdi; printf '%s\\n' "\${COMPREPLY[@]}"`,
+    ].join('\n');
+    const ended = runJudge('bash', ['--norc', '-c', program, 'bash', file, 'patch-vdi', ...words]);
+    expect(ended).toMatchObject({ exitCode: 0, stderr: '' });
+    return ended.stdout.split('\n').filter((word) => word !== '');
+  }
+
+  test('offers commands, sub-commands, options, choices and files', async () => {
+    const script = await printed('completion', 'bash');
+    expect(offered(script, ['in'])).toEqual(['inspect']);
+    expect(offered(script, ['pool', 'vdi-'])).toEqual(['vdi-copy', 'vdi-destroy']);
+    expect(offered(script, ['build', '--target'])).toEqual(['--target-is-zeroed']);
+    expect(offered(script, ['build', '--format', ''])).toEqual(['raw', 'vhd', 'vhd-fixed']);
+    expect(offered(script, ['build', '--format', '=', 'vhd-'])).toEqual(['vhd-fixed']);
+    expect(offered(script, ['build', '--format', '='])).toEqual(['raw', 'vhd', 'vhd-fixed']);
+    const folder = temporaryFolder();
+    writeFileSync(join(folder, 'a file.vhd'), '');
+    expect(offered(script, ['inspect', 'a'], folder)).toEqual(['a file.vhd']);
+    expect(offered(script, ['build', '--keyring', 'a'], folder)).toEqual(['a file.vhd']);
+    // A value that is called like a command is none.
+    expect(offered(script, ['build', '-o', 'pool', '--target'])).toEqual(['--target-is-zeroed']);
+    expect(offered(script, ['nothing-of-ours'])).toEqual([]);
+  });
+
+  test('a script that is broken is seen', () => {
+    expect(runJudge('bash', ['-n', '-c', 'case x in']).exitCode).not.toBe(0);
+  });
+});
+
+describe('zsh', () => {
+  beforeEach((context) => requireTool(context, 'zsh'));
+
+  test('reads and loads its script, which knows every command', async () => {
+    const script = await printed('completion', 'zsh');
+    const file = join(temporaryFolder(), '_patch-vdi');
+    writeFileSync(file, script);
+    expect(runJudge('zsh', ['-n', file])).toMatchObject({ exitCode: 0, stderr: '' });
+    const program =
+      'autoload -U compinit; compinit -u -D; source $1; print $_comps[patch-vdi]; print -l ${(ok)functions[(I)_patch_vdi*]}';
+    const loaded = runJudge('zsh', ['-f', '-c', program, 'zsh', file]);
+    expect(loaded.exitCode, loaded.stderr).toBe(0);
+    const [completes, ...functions] = loaded.stdout.trim().split('\n');
+    expect(completes).toBe('_patch_vdi');
+    expect(functions).toContain('_patch_vdi_build');
+    expect(functions).toContain('_patch_vdi_pool_vdi_destroy');
+    // The judge can fail.
+    expect(runJudge('zsh', ['-n', '-c', 'case x in']).exitCode).not.toBe(0);
+  });
+});
+
+describe('the manual page', () => {
+  beforeEach((context) => requireTool(context, 'groff'));
+
+  const judge = (page: string) => {
+    const file = join(temporaryFolder(), 'page.1');
+    writeFileSync(file, page);
+    return runJudge('groff', ['-man', '-ww', '-Tutf8', '-P-cbou', '-rLL=200n', file]);
+  };
+
+  test('is what groff takes without a word, and says what the help says', async () => {
+    const page = judge(await printed('manual'));
+    expect(page).toMatchObject({ exitCode: 0, stderr: '' });
+    expect(page.stdout).toContain('--target-is-zeroed');
+    expect(page.stdout).toContain('patch-vdi pool vdi-copy');
+    expect(page.stdout).toMatch(/EXIT STATUS[^]*signature: missing, wrong/);
+    expect(page.stdout).toMatch(/ENVIRONMENT[^]*SOURCE_DATE_EPOCH/);
+    // Examples arrive as they are typed.
+    expect(page.stdout).toContain('patch-vdi build hotfix.xsupdate');
+    expect(judge('.TH x\n.nosuchrequest\n').stderr).not.toBe('');
+  });
+});
