@@ -20,18 +20,21 @@ export interface FetchedImageOptions {
   readonly onProgress?: ((fraction: number) => void) | undefined;
 }
 
+/** As for the VDI of an upload: all of it may be filled. @throws PoolError OUT_OF_SPACE */
+export async function requireFetchSpace(folder: string, { sizeBytes }: HostPatch): Promise<void> {
+  const { bavail, bsize } = await statfs(folder);
+  requireSpace(patchVdiSize(sizeBytes), bavail * bsize, folder);
+}
+
 /**
  * A patch that "is still in the master's dom0 filesystem": fetched, verified, and put into a raw image of its own, as an
  * upload would have been, because it needs a file system with scratch space.
  *
- * @throws PoolError OUT_OF_SPACE before anything, CANNOT_FIND_PATCH, CANNOT_FETCH_PATCH for other bytes than those of
+ * @throws PoolError CANNOT_FIND_PATCH, CANNOT_FETCH_PATCH for other bytes than those of
  *   the record; PatchVdiError `signature`, `space`, `tool`, `interrupted`, …; nothing is left then
  */
 export async function buildFetchedImage(options: FetchedImageOptions): Promise<void> {
   const { path, patch, policy, environment, signal, onProgress } = options;
-  const size = patchVdiSize(patch.sizeBytes);
-  const { bavail, bsize } = await statfs(environment.temporaryFolder);
-  requireSpace(size, bavail * bsize, environment.temporaryFolder);
   const download = await options.download();
   try {
     const { sha256 } = await buildPatchImage({
@@ -39,7 +42,7 @@ export async function buildFetchedImage(options: FetchedImageOptions): Promise<v
       contentLength: patch.sizeBytes,
       sink: path,
       format: 'raw',
-      size,
+      size: patchVdiSize(patch.sizeBytes),
       verify: { signature: policy },
       unzip: false,
       digest: true,

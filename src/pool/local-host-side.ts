@@ -10,7 +10,7 @@ import { printable } from '../signature/printable.js';
 import type { ToolEnvironment } from '../tools/find.js';
 import { readAppliedFolder } from './applied-files.js';
 import type { PatchDownload } from './download.js';
-import { buildFetchedImage } from './fetched-image.js';
+import { buildFetchedImage, requireFetchSpace } from './fetched-image.js';
 import type { Ref } from './fields.js';
 import type {
   AppliedPatch,
@@ -181,6 +181,7 @@ export class LocalHostSide implements HostSide {
     use: (image: Mountable['image']) => Promise<Result>,
   ): Promise<Result> {
     const { policy, environment, download } = this.#options;
+    await requireFetchSpace(environment.temporaryFolder, patch);
     const folder = await mkdtemp(join(environment.temporaryFolder, 'fetched-'));
     try {
       const rawCopy = join(folder, 'disk');
