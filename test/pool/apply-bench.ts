@@ -13,6 +13,8 @@ export interface ScriptParts {
   readonly guidance?: string;
   readonly precheck?: string;
   readonly apply?: string;
+  /** Behind the script; default: none. */
+  readonly paddingBytes?: number;
 }
 
 /** A signed shell script as a patch, for what the kit's patches do not do. */
@@ -25,8 +27,10 @@ export async function scriptPatch(parts: ScriptParts): Promise<SamplePatch> {
     apply = 'echo applied',
   } = parts;
   const info = `<info uuid="${uuid}" version="1.0" name-label="${name}" name-description="d" after-apply-guidance="${guidance}"/>`;
-  const text = `#!/bin/sh\ncase $1 in\ninfo) echo '${info}';;\nprecheck)\n${precheck}\n;;\napply)\n${apply}\n;;\nesac\n`;
-  const bytes = await signedMessage(text);
+  const script = `#!/bin/sh\ncase $1 in\ninfo) echo '${info}';;\nprecheck)\n${precheck}\n;;\napply)\n${apply}\n;;\nesac\nexit\n`;
+  const bytes = await signedMessage(
+    Buffer.concat([Buffer.from(script), Buffer.alloc(parts.paddingBytes ?? 0, 'padding')]),
+  );
   return { uuid, bytes, sha256: sha256(bytes) };
 }
 
