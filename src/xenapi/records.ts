@@ -56,6 +56,9 @@ export const SR = v.object({
 
 export const HOST = v.object({ uuid: text, name_label: text });
 
+/** Not applied: an apply there was killed, and the patch may have run in part. */
+export const HOST_PATCH = v.object({ host: reference, pool_patch: reference, applied: v.boolean() });
+
 export const POOL = v.object({ uuid: text, master: reference, default_SR: reference });
 
 /** A driver of SRs, where a server has such records. */
@@ -78,6 +81,7 @@ export const VDIS = all(VDI);
 export const SRS = all(SR);
 export const POOLS = all(POOL);
 export const HOSTS = all(HOST);
+export const HOST_PATCHES = all(HOST_PATCH);
 export const SMS = all(SM);
 export const TASKS = all(TASK);
 
