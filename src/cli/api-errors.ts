@@ -21,7 +21,7 @@ interface Translation {
 
 type Translate = (parameters: readonly string[], scene: ErrorScene) => Translation;
 
-const PARAMETER_CHARACTERS = 300;
+const PARAMETER_CHARACTERS = 400;
 const MAX_FOUND_PARAMETERS = 6;
 
 const LOG = "the server's log says more";
@@ -67,6 +67,11 @@ const TABLE: Readonly<Record<string, Translate>> = {
     message: 'the server is a slave of the pool',
     hint: `ask its master: --url https://${word(parameters, 0, 'MASTER')}`,
   }),
+  HOST_OFFLINE: () => ({
+    kind: 'sink',
+    message: 'the host cannot be reached by its master',
+    hint: 'start its server, and see whether master and host reach each other',
+  }),
   INTERNAL_ERROR: () => ({
     kind: 'sink',
     message: 'something went wrong inside the server',
@@ -95,6 +100,11 @@ const TABLE: Readonly<Record<string, Translate>> = {
     kind: 'sink',
     message: `the server takes other parameters for ${word(parameters, 0, 'that call')}`,
     hint: 'it is of another version',
+  }),
+  OPERATION_NOT_ALLOWED: () => ({
+    kind: 'sink',
+    message: 'the server does not allow that now',
+    hint: 'what stands in the way is above; a patch that may have run in part is applied once more with --again',
   }),
   OTHER_OPERATION_IN_PROGRESS: (parameters) => ({
     kind: 'sink',

@@ -6,6 +6,7 @@ import type { PrecheckFailure } from '../host/precheck-document.js';
 import type { PatchInfo } from '../pool/info-document.js';
 import type { SignaturePolicy } from '../signature/policy.js';
 import { environmentOfProcess } from './environment.js';
+import { guidanceLines } from './guidance.js';
 import type { CommandContext } from './program.js';
 import { addKeyringOptions, addLeniencyOptions, signaturePolicy } from './signature-options.js';
 import type { RawSignatureOptions } from './signature-options.js';
@@ -87,20 +88,12 @@ function failureText(failure: PrecheckFailure): string {
   }
 }
 
-const GUIDANCE_TEXTS: Readonly<Record<string, string>> = {
-  restartHVM: 'restart the HVM virtual machines',
-  restartPV: 'restart the PV virtual machines',
-  restartHost: 'restart the host',
-  restartXAPI: 'restart the toolstack (XAPI)',
-};
-
 /** What came of it, in a few words; and what is to be done. */
 function verdict(outcome: Outcome): { readonly title: string; readonly details: string | undefined } {
   switch (outcome.kind) {
     case 'applied': {
       const { afterApplyGuidance } = outcome.info;
-      const todo = afterApplyGuidance.map((word) => GUIDANCE_TEXTS[word] ?? word);
-      return { title: 'applied', details: todo.length === 0 ? 'nothing more' : todo.join('\n') };
+      return { title: 'applied', details: guidanceLines(afterApplyGuidance) };
     }
     case 'precheckPassed':
       return { title: 'the precheck lets it pass; nothing was changed', details: undefined };

@@ -3,20 +3,15 @@ import { shortBytes } from '../inspect/draw-text.js';
 import type { PatchEntry } from '../xenapi/inventory.js';
 import { listing } from './listing.js';
 import { addPoolOptions, withPool, type RawPoolOptions } from './pool-options.js';
-import { guidanceText, patchObject, placeNote } from './pool-patch-words.js';
+import { guidanceText, hostsText, patchObject, placeNote } from './pool-patch-words.js';
 import type { CommandContext } from './program.js';
 import { columnsOf } from './text.js';
 
 function page(patches: readonly PatchEntry[], columns: number): string[] {
   if (patches.length === 0) return ['the pool has no patches'];
-  const entries = patches.map(({ record, place }) => {
-    const applied =
-      record.host_patches.length === 0
-        ? ''
-        : record.pool_applied
-          ? 'applied everywhere'
-          : 'applied to some hosts';
-    const notes = [placeNote(place), applied, guidanceText(record.after_apply_guidance)];
+  const entries = patches.map((entry) => {
+    const { record, place } = entry;
+    const notes = [placeNote(place), hostsText(entry), guidanceText(record.after_apply_guidance)];
     return {
       cells: [record.uuid, shortBytes(record.size), record.version, record.name_label],
       details: [notes.filter((note) => note !== '').join('; ')],

@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { poolApplyCommands } from './command-pool-apply.js';
 import { poolDownloadCommand } from './command-pool-download.js';
 import { poolPatchesCommand } from './command-pool-patches.js';
 import { poolRemovalCommands } from './command-pool-remove.js';
@@ -13,12 +14,13 @@ import type { CommandContext } from './program.js';
 /** What talks to a pool: one of ours (`patch-vdi serve`), by the XenAPI over TLS. */
 export function poolCommand(context: CommandContext): Command {
   const pool = new Command('pool')
-    .summary('store, list and fetch the patches of a pool')
+    .summary('store, list, fetch and apply the patches of a pool')
     .description('Talks to a pool that keeps patches in VDIs: a server of "patch-vdi serve".');
   const commands = [
     poolPatchesCommand(context),
     poolUploadCommand(context),
     poolDownloadCommand(context),
+    ...poolApplyCommands(context),
     ...poolRemovalCommands(context),
     poolSrsCommand(context),
     poolVdisCommand(context),

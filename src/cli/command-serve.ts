@@ -128,6 +128,12 @@ async function runServer(raw: RawServeOptions, context: CommandContext): Promise
     await welcome(prepared, served);
     if (!signal.aborted) await new Promise((done) => signal.addEventListener('abort', done, { once: true }));
     say(['patch-vdi stops: uploads that are under way are undone.']);
+    const { applying } = served.pool.locks;
+    if (applying > 0) {
+      say([
+        'It waits for the patch that is being applied. A second signal kills that: it may then have run in part.',
+      ]);
+    }
   } finally {
     await served.close();
   }

@@ -23,8 +23,22 @@ export function guidanceText(guidance: readonly string[]): string {
   return guidance.length === 0 ? '' : `afterwards ${guidance.join(' ')}`;
 }
 
+/** Which hosts have it, in words. */
+export function hostsText({ record, hosts }: PatchEntry): string {
+  if (record.host_patches.length === 0) return '';
+  if (record.pool_applied) return 'applied everywhere';
+  if (hosts === undefined) return 'applied to some hosts';
+  const names = (applied: boolean): string =>
+    hosts.flatMap((host) => (host.applied === applied ? [host.name] : [])).join(', ');
+  const [whole, half] = [names(true), names(false)];
+  return [
+    ...(whole === '' ? [] : [`applied to ${whole}`]),
+    ...(half === '' ? [] : [`may have run in part on ${half}, where an apply was killed`]),
+  ].join('; ');
+}
+
 /** The same for programs. */
-export function patchObject({ record, place }: PatchEntry): object {
+export function patchObject({ record, place, hosts }: PatchEntry): object {
   return {
     uuid: record.uuid,
     nameLabel: record.name_label,
@@ -33,7 +47,8 @@ export function patchObject({ record, place }: PatchEntry): object {
     sizeBytes: record.size,
     place,
     poolApplied: record.pool_applied,
-    hostCount: record.host_patches.length,
+    hostCount: hosts?.filter(({ applied }) => applied).length ?? record.host_patches.length,
+    ...(hosts === undefined ? {} : { hosts }),
     afterApplyGuidance: record.after_apply_guidance,
   };
 }

@@ -44,6 +44,8 @@ export interface MountedPatchOptions<Info extends PatchIdentity> {
   readonly environment: ToolEnvironment;
   /** Where the private copy goes, with room for the whole disk; mount point and keyrings, too. */
   readonly scratchFolder: string;
+  /** Of the file `patch`, lower-case hex: no other one is taken, whoever has signed it. Undefined: any. */
+  readonly expectedSha256?: string | undefined;
   /** What `info` printed. @throws PatchVdiError when it is no such document */
   readonly parseInfo: (xml: string) => Info;
   readonly limits?: Partial<HostLimits> | undefined;
@@ -143,6 +145,13 @@ function nameOf({ image }: MountedPatchOptions<PatchIdentity>): string {
   return 'rawCopy' in image ? image.rawCopy : image.name;
 }
 
+function requireExpected(path: string, found: string, expected: string | undefined): void {
+  if (expected === undefined || expected === found) return;
+  throw new PatchVdiError('signature', 'the image holds another patch than it should', {
+    context: { path, found: `SHA-256 ${found}`, expected: `SHA-256 ${expected}` },
+  });
+}
+
 /**
  * Makes a private copy of an image, checks it, mounts it where nobody else sees it, verifies the patch in it, asks it
  * what it is, lets `use` run it, and cleans up, whatever happens: also when this process is killed, nothing but the copy
@@ -165,6 +174,7 @@ export async function withMountedPatch<Info extends PatchIdentity, T>(
     const copy = await copyOf(options, join(workFolder, 'disk'));
     onProgress?.({ phase: 'check' });
     const seen = await requireMountable(copy, nameOf(options), environment, signal);
+    requireExpected(nameOf(options), seen.sha256, options.expectedSha256);
     onProgress?.({ phase: 'mount' });
     holder = await openMountHolder({ imagePath: copy, workFolder, environment, abortSignal: signal });
     onProgress?.({ phase: 'verify' });

@@ -240,6 +240,10 @@ export class FolderRepository implements StorageRepository {
     };
   }
 
+  async localPath(uuid: string): Promise<string> {
+    return (await this.#pathOf(uuid)).path;
+  }
+
   async openVdi(uuid: string, signal?: AbortSignal): Promise<Image> {
     const { path } = await this.#pathOf(uuid);
     // Raw whatever its last bytes look like: those belong to whoever filled the disk.

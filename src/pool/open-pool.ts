@@ -1,10 +1,15 @@
 import { mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { writeFailure } from '../io/system-errors.js';
+import type { HostLimits } from '../host/limits.js';
 import type { ToolEnvironment } from '../tools/find.js';
+import { ApplyLocks } from './apply-locks.js';
+import { Applies } from './apply-patch.js';
 import { Database } from './database.js';
 import { NULL_REF, type Ref } from './fields.js';
+import { HostSides } from './host-side.js';
 import { parseInfoDocument, type ParseInfo } from './info-document.js';
+import { LocalHostSide } from './local-host-side.js';
 import { INFO_LIMITS, type InfoLimits } from './patch-info.js';
 import type { DeprecatedCall } from './patch-rules.js';
 import { Patches } from './patches.js';
@@ -33,6 +38,14 @@ export interface PoolOptions {
   readonly newUuid: () => string;
   readonly parseInfo?: ParseInfo | undefined;
   readonly infoLimits?: InfoLimits | undefined;
+  /** What was applied to this host is kept there; default: `applied` in the state folder. */
+  readonly appliedFolder?: string | undefined;
+  /** How long patches may take on this host. */
+  readonly hostLimits?: Partial<HostLimits> | undefined;
+  /** Whether this host can apply patches; default: whether this process is root's. */
+  readonly isRoot?: boolean | undefined;
+  /** What could not be cleaned up, for people. */
+  readonly onWarning?: ((text: string) => void) | undefined;
   readonly onDeprecated?: ((call: DeprecatedCall, advice: string) => void) | undefined;
   /** What the journal may grow by beyond its state; default 1 MiB. */
   readonly journalSlackBytes?: number | undefined;
@@ -45,6 +58,10 @@ export interface Pool {
   readonly vdis: Vdis;
   readonly patches: Patches;
   readonly repositories: Repositories;
+  readonly applies: Applies;
+  readonly locks: ApplyLocks;
+  /** The hosts that patches can be applied to; this one is among them. */
+  readonly hosts: HostSides;
   readonly pool: Ref;
   readonly host: Ref;
   /** Absolute; this host's patches of the time before VDIs. */
@@ -120,15 +137,32 @@ export async function openPool(options: PoolOptions): Promise<Pool> {
     };
     const { patches: patchFolder, temporary: temporaryFolder } = folders;
     const { onDeprecated } = options;
-    const services = { database, repositories, vdis, tasks };
+    const [locks, hosts] = [new ApplyLocks(), new HostSides()];
+    const services = { database, repositories, vdis, tasks, hosts, locks };
     const patches = new Patches({ ...services, receive, patchFolder, host, onDeprecated });
-    const report = await recover({ ...services, patches, temporaryFolder, torn: opened.torn });
+    const applies = new Applies({ ...services, now, newUuid });
+    hosts.add(
+      new LocalHostSide({
+        host,
+        repositories: options.repositories,
+        policy,
+        environment: receive.environment,
+        appliedFolder: resolve(options.appliedFolder ?? join(folders.state, 'applied')),
+        parseInfo: receive.parseInfo,
+        download: (uuid, signal) => patches.download(uuid, signal),
+        limits: options.hostLimits,
+        isRoot: options.isRoot,
+        onWarning: options.onWarning,
+      }),
+    );
+    const finding = { host, patchFolder, receive, temporaryFolder, torn: opened.torn };
+    const report = await recover({ ...services, ...finding, patches, applies });
     const state = database;
     const close = async (): Promise<void> => {
       await state.close();
       await lock.release();
     };
-    return { ...services, patches, pool, host, patchFolder, report, close };
+    return { ...services, patches, applies, pool, host, patchFolder, report, close };
   } catch (error) {
     await database?.close();
     await lock.release();

@@ -2,6 +2,7 @@ import { isPatchVdiError } from '../errors.js';
 import { trace } from '../trace.js';
 import { describeBytes } from '../units.js';
 import { chooseSr } from './choose-sr.js';
+import type { ApplyLocks } from './apply-locks.js';
 import type { RecordOf } from './classes.js';
 import type { Database } from './database.js';
 import { downloadFile, downloadFromImage, type PatchDownload } from './download.js';
@@ -30,6 +31,8 @@ export interface PatchesOptions {
   readonly vdis: Vdis;
   readonly tasks: Tasks;
   readonly receive: ReceiveTools;
+  /** What hosts are doing with patches. */
+  readonly locks: ApplyLocks;
   /** This host's patches of the time before VDIs. */
   readonly patchFolder: string;
   /** This host. */
@@ -55,6 +58,7 @@ export class Patches {
   readonly #vdis: Vdis;
   readonly #tasks: Tasks;
   readonly #receive: ReceiveTools;
+  readonly #locks: ApplyLocks;
   readonly #patchFolder: string;
   readonly #host: Ref;
   readonly #onDeprecated: PatchesOptions['onDeprecated'];
@@ -65,6 +69,7 @@ export class Patches {
     this.#vdis = options.vdis;
     this.#tasks = options.tasks;
     this.#receive = options.receive;
+    this.#locks = options.locks;
     this.#patchFolder = options.patchFolder;
     this.#host = options.host;
     this.#onDeprecated = options.onDeprecated;
@@ -230,9 +235,10 @@ export class Patches {
     if (this.#database.find('VDI', VDI) !== undefined) await this.#vdis.destroy(VDI);
   }
 
-  /** `pool_patch.destroy`: bytes first, then the record. @throws PoolError PATCH_IS_APPLIED, HANDLE_INVALID */
+  /** `pool_patch.destroy`: bytes first, then the record. @throws PoolError PATCH_IS_APPLIED, HANDLE_INVALID, OTHER_OPERATION_IN_PROGRESS */
   async destroy(patch: Ref): Promise<void> {
     requireNotApplied(this.#database.get('pool_patch', patch).host_patches.length > 0);
+    this.#locks.requireIdle(patch);
     await this.#removeBytes(patch);
     await this.#database.change((draft) => {
       const record = draft.find('pool_patch', patch);

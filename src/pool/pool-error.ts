@@ -10,12 +10,14 @@ export type PoolErrorCode =
   | 'HANDLE_INVALID' // class, ref
   | 'HOST_HAS_NO_PATCH_SR' // host
   | 'HOST_IS_SLAVE' // address of the master
+  | 'HOST_OFFLINE' // host
   | 'INTERNAL_ERROR' // message
   | 'INVALID_PATCH' // none
   | 'INVALID_PATCH_WITH_LOG' // log
   | 'MAP_DUPLICATE_KEY' // type, param_name, uuid, key
   | 'MESSAGE_METHOD_UNKNOWN' // method
   | 'MESSAGE_PARAMETER_COUNT_MISMATCH' // method, expected, received
+  | 'OPERATION_NOT_ALLOWED' // reason
   | 'OTHER_OPERATION_IN_PROGRESS' // class, ref
   | 'OUT_OF_SPACE' // location
   | 'PATCH_ALREADY_APPLIED' // patch

@@ -1,8 +1,12 @@
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { adoptPatchFiles } from './adopt-files.js';
+import type { Applies } from './apply-patch.js';
 import type { Database } from './database.js';
+import type { Ref } from './fields.js';
 import type { Patches } from './patches.js';
 import type { TornEnd } from './read-journal.js';
+import type { ReceiveTools } from './receive-patch.js';
 import type { Repositories } from './repositories.js';
 import type { StorageRepository } from './storage.js';
 import type { Tasks } from './tasks.js';
@@ -24,6 +28,14 @@ export interface RecoveryReport {
   readonly tasks: readonly string[];
   /** Disks without a record, left alone: none of them is ours (our records come before the disk and go after it). */
   readonly unknownDisks: readonly string[];
+  /** Patches that were found as files without a record, which they have now. */
+  readonly adoptedFiles: readonly string[];
+  /** Files in the patch folder that are no patches of this pool, left alone: `name: why`. */
+  readonly refusedFiles: readonly string[];
+  /** Applies that were killed: `UUID, begun at …`. The patch may have run in part; it must be told to run again. */
+  readonly unfinishedApplies: readonly string[];
+  /** Patches whose `host_patch` of this host was made, changed or removed, by what its applied folder says. */
+  readonly hostPatches: readonly string[];
   /** SRs that are out of reach; nothing was concluded from what is missing in them. */
   readonly unreachableSrs: readonly string[];
 }
@@ -34,6 +46,11 @@ export interface RecoverOptions {
   readonly vdis: Vdis;
   readonly patches: Patches;
   readonly tasks: Tasks;
+  readonly applies: Applies;
+  /** This host. */
+  readonly host: Ref;
+  readonly patchFolder: string;
+  readonly receive: ReceiveTools;
   readonly temporaryFolder: string;
   readonly torn: TornEnd | undefined;
 }
@@ -66,7 +83,7 @@ async function recoverRepository(
 
 /** Puts everything in order that a process left which was killed at any moment. Before the first call is served. */
 export async function recover(options: RecoverOptions): Promise<RecoveryReport> {
-  const { repositories, patches, tasks, temporaryFolder, torn } = options;
+  const { repositories, patches, tasks, applies, host, temporaryFolder, torn } = options;
   for (const name of await readdir(temporaryFolder)) {
     await rm(join(temporaryFolder, name), { recursive: true, force: true });
   }
@@ -76,5 +93,18 @@ export async function recover(options: RecoverOptions): Promise<RecoveryReport> 
     if (await repository.isReachable()) await recoverRepository(repository, options, found);
     else unreachableSrs.push(repository.facts.uuid);
   }
-  return { torn, ...found, patches: await patches.collect(), tasks: await tasks.endAll(), unreachableSrs };
+  const { unfinished, changed: hostPatches } = await applies.agree(host);
+  const collected = await patches.collect();
+  const { adopted: adoptedFiles, refused: refusedFiles } = await adoptPatchFiles(options);
+  return {
+    torn,
+    ...found,
+    patches: collected,
+    adoptedFiles,
+    refusedFiles,
+    unfinishedApplies: unfinished.map(({ uuid, beganAt }) => `${uuid}, begun at ${beganAt}`),
+    hostPatches,
+    tasks: await tasks.endAll(),
+    unreachableSrs,
+  };
 }

@@ -1,3 +1,4 @@
+import type { CopyTarget } from './apply-rules.js';
 import type { SrCandidate } from './choose-sr.js';
 import type { Database } from './database.js';
 import type { Draft } from './draft.js';
@@ -39,6 +40,22 @@ export class Repositories {
       const masterCanReach = pbd.currently_attached && (await repository.isReachable());
       const { capabilities } = repository.facts;
       found.push({ ref: pbd.SR, uuid: record.uuid, masterCanReach, capabilities });
+    }
+    return found;
+  }
+
+  /** Where copies for a host may go: the SRs of its PBDs that the master can write to. */
+  async copyTargets(host: Ref): Promise<readonly CopyTarget[]> {
+    const attached = this.#database.all('PBD').filter(([, pbd]) => pbd.host === host);
+    const found: CopyTarget[] = [];
+    for (const [, pbd] of attached) {
+      const record = this.#database.find('SR', pbd.SR);
+      const repository = record === undefined ? undefined : this.#byUuid.get(record.uuid);
+      if (record === undefined || repository === undefined) continue;
+      const hostCanReach = pbd.currently_attached && (await repository.isReachable());
+      const freeBytes = hostCanReach ? await repository.freeBytes() : 0;
+      const { capabilities, shared } = repository.facts;
+      found.push({ ref: pbd.SR, uuid: record.uuid, hostCanReach, shared, capabilities, freeBytes });
     }
     return found;
   }

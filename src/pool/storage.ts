@@ -114,6 +114,11 @@ export interface StorageRepository {
     options?: TransferOptions,
   ): Promise<VdiFacts>;
   openVdiForWriting(uuid: string): Promise<VdiWriting>;
+  /**
+   * The disk as a raw file or block device of this machine, absolute, for whoever alone uses the VDI; undefined where
+   * there is none.
+   */
+  localPath(uuid: string): Promise<string | undefined>;
   /** For reading; closed by whoever opened it. */
   openVdi(uuid: string, signal?: AbortSignal): Promise<Image>;
   exportVdi(uuid: string, format: TransferFormat, options?: TransferOptions): Promise<VdiExport>;

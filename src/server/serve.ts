@@ -55,6 +55,7 @@ export async function serve(options: ServeOptions): Promise<ServedPool> {
     address: config.host.address,
     now,
     newUuid: randomUUID,
+    onWarning: (text) => log.warn(text),
     onDeprecated: (call, advice) => log.deprecated(call, advice),
   });
   try {

@@ -1,6 +1,8 @@
 import { invariant } from '../errors.js';
 import type { XenConnection } from './connection.js';
 import {
+  HOSTS,
+  HOST_PATCHES,
   NULL_REF,
   PATCH,
   PATCHES,
@@ -27,8 +29,19 @@ export type PatchPlace =
 /** So many patches without a VDI are asked for. */
 const MAX_ASKED = 100;
 
+/** What a host has of a patch. */
+export interface PatchedHost {
+  /** Its name, or its uuid. */
+  readonly name: string;
+  readonly uuid: string;
+  /** False: an apply there was killed, and the patch may have run in part. */
+  readonly applied: boolean;
+}
+
 /** A patch with what belongs to it. */
 export interface PatchEntry {
+  /** Undefined where the server does not tell. */
+  readonly hosts?: readonly PatchedHost[] | undefined;
   readonly ref: string;
   readonly record: PatchRecord;
   readonly place: PatchPlace;
@@ -82,9 +95,30 @@ const byName = <Entry extends { readonly record: { readonly name_label: string; 
     a.name_label === b.name_label ? (a.uuid < b.uuid ? -1 : 1) : a.name_label < b.name_label ? -1 : 1,
   );
 
+/** Which hosts have which patch, by the patch's reference; undefined where the server has no such records. */
+async function patchedHosts(
+  connection: XenConnection,
+): Promise<ReadonlyMap<string, readonly PatchedHost[]> | undefined> {
+  try {
+    const records = await connection.callAs(HOST_PATCHES, 'host_patch.get_all_records');
+    const hosts = await connection.callAs(HOSTS, 'host.get_all_records');
+    const found = new Map<string, PatchedHost[]>();
+    for (const { host, pool_patch, applied } of Object.values(records)) {
+      const { uuid = '', name_label: name = '' } = hosts[host] ?? {};
+      found.set(pool_patch, [...(found.get(pool_patch) ?? []), { uuid, name: name || uuid, applied }]);
+    }
+    return found;
+  } catch (error) {
+    if (isXenApiError(error) && error.code === 'MESSAGE_METHOD_UNKNOWN') return undefined;
+    throw error;
+  }
+}
+
 async function withPlaces(connection: XenConnection, patches: Records<PatchRecord>): Promise<PatchEntry[]> {
   const vdis = await connection.callAs(VDIS, 'VDI.get_all_records');
   const srs = await connection.callAs(SRS, 'SR.get_all_records');
+  const isSomewhere = Object.values(patches).some(({ host_patches }) => host_patches.length > 0);
+  const hosts = isSomewhere ? await patchedHosts(connection) : undefined;
   const entries: PatchEntry[] = [];
   let asked = 0;
   for (const [ref, record] of Object.entries(patches)) {
@@ -93,7 +127,7 @@ async function withPlaces(connection: XenConnection, patches: Records<PatchRecor
       asked += 1;
       place = await placeOfFile(connection, record);
     }
-    entries.push({ ref, record, place: place ?? { kind: 'unknown' } });
+    entries.push({ ref, record, place: place ?? { kind: 'unknown' }, hosts: hosts?.get(ref) });
   }
   return entries;
 }

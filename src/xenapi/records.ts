@@ -54,6 +54,11 @@ export const SR = v.object({
   physical_utilisation: v.pipe(v.number(), v.safeInteger()),
 });
 
+export const HOST = v.object({ uuid: text, name_label: text });
+
+/** Not applied: an apply there was killed, and the patch may have run in part. */
+export const HOST_PATCH = v.object({ host: reference, pool_patch: reference, applied: v.boolean() });
+
 export const POOL = v.object({ uuid: text, master: reference, default_SR: reference });
 
 /** A driver of SRs, where a server has such records. */
@@ -75,10 +80,13 @@ export const PATCHES = all(PATCH);
 export const VDIS = all(VDI);
 export const SRS = all(SR);
 export const POOLS = all(POOL);
+export const HOSTS = all(HOST);
+export const HOST_PATCHES = all(HOST_PATCH);
 export const SMS = all(SM);
 export const TASKS = all(TASK);
 
 export type PatchRecord = v.InferOutput<typeof PATCH>;
 export type VdiRecord = v.InferOutput<typeof VDI>;
 export type SrRecord = v.InferOutput<typeof SR>;
+export type HostRecord = v.InferOutput<typeof HOST>;
 export type TaskRecord = v.InferOutput<typeof TASK>;

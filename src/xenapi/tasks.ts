@@ -11,8 +11,23 @@ export type OnFraction = (fraction: number) => void;
 /** XAPI packs the result of an asynchronous call into the XML of XML-RPC. */
 const PACKED = /^<value>(?:<string>)?([^<]*)(?:<\/string>)?<\/value>$/;
 
+/** What XML-RPC's text has references for, as servers write them. */
+const REFERENCES: Readonly<Record<string, string>> = {
+  '&amp;': '&',
+  '&lt;': '<',
+  '&gt;': '>',
+  '&quot;': '"',
+  '&apos;': "'",
+  '&#13;': '\r',
+};
+
 function resultText(result: string): string {
-  return PACKED.exec(result)?.[1] ?? result;
+  const packed = PACKED.exec(result)?.[1];
+  if (packed === undefined) return result;
+  return packed.replaceAll(
+    /&(?:amp|lt|gt|quot|apos|#13);/g,
+    (reference) => REFERENCES[reference] ?? reference,
+  );
 }
 
 function taskFailure(
@@ -30,6 +45,7 @@ const isOver = ({ status }: TaskRecord): boolean => status !== 'pending' && stat
 /**
  * Waits for a task to end.
  *
+ * @param stall how long it may stand still, milliseconds; default: as the connection has it
  * @returns its result
  * @throws XenApiError when it fails or is cancelled; PatchVdiError `sink` also when it stands still; the reason of
  *   the connection's signal
@@ -39,8 +55,9 @@ export async function followTask(
   task: string,
   operation: string,
   onFraction?: OnFraction,
+  stall = connection.timeouts.stall,
 ): Promise<string> {
-  const { poll, stall } = connection.timeouts;
+  const { poll } = connection.timeouts;
   let fraction = -1;
   let movedAt = performance.now();
   for (;;) {

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { NULL_REF, ReplayError } from '../oracles/xapi-replay.js';
 import { requireTool } from '../oracles/require-tool.js';
-import { addPatch, expectFits, poolScene, uuid } from './pool-client.js';
+import { addPatch, expectFits, poolScene, uuid, type PoolScene } from './pool-client.js';
 
 beforeEach((context) => requireTool(context, 'openssl'));
 
@@ -261,6 +261,89 @@ describe('clean, pool-clean, destroy', () => {
     const { exitCode, stderr } = await run(['destroy', 'XS62ESP1']);
     expect(exitCode).toBe(8);
     expect(stderr).toContain('the patch is applied to a host, which keeps its record');
+  });
+});
+
+describe('apply', () => {
+  /** A pool that answers with a task, which ends at its second look. */
+  async function applying(finish: () => string): Promise<PoolScene & { patch: string; host: string }> {
+    const scene = await poolScene();
+    const { patch } = addPatch(scene.pool, 'XS62ESP1', 'c', { after_apply_guidance: ['restartHost'] });
+    const [host = ''] = scene.pool.tables.host.keys();
+    for (const call of ['precheck', 'apply', 'pool_apply']) {
+      scene.pool.answers.set(`Async.pool_patch.${call}`, () => {
+        const task = `OpaqueRef:task-${call}`;
+        const fields = { uuid: uuid('e'), name_label: call, created: '', finished: '', status: 'pending' };
+        const others = { progress: 0, result: '', error_info: [], other_config: {}, finish };
+        scene.pool.tables.task.set(task, { ...fields, ...others });
+        return task;
+      });
+    }
+    return { ...scene, patch, host };
+  }
+
+  test.for([
+    ['precheck', 'precheck', true, []],
+    ['apply', 'apply', true, ['restartHost']],
+    ['pool-apply', 'pool_apply', false, ['restartHost']],
+  ] as const)('%s on the only host', async ([command, method, takesHost, guidance]) => {
+    const { pool, json, patch, host } = await applying(() => 'a &lt; b &amp;amp; c\n');
+    expect(await json([command, 'XS62ESP1'])).toMatchObject({
+      ok: true,
+      patch: { uuid: uuid('c') },
+      host: takesHost ? { nameLabel: 'xcp1' } : null,
+      output: 'a < b &amp; c\n',
+      afterApplyGuidance: guidance,
+    });
+    const calls = pool.callsOf(`Async.pool_patch.${method}`).map(({ params }) => params.slice(1));
+    expect(calls).toEqual([takesHost ? [patch, host] : [patch]]);
+    expect(pool.callsOf('task.destroy')).toHaveLength(1);
+    expect(pool.callsOf('pool_patch.add_to_other_config')).toEqual([]);
+  });
+
+  test('of several hosts one must be named; --again says so to the server first', async () => {
+    const { pool, run, patch } = await applying(() => 'done');
+    pool.tables.host.set('OpaqueRef:two', { uuid: uuid('b'), name_label: 'xcp2', address: '' });
+    const unclear = await run(['apply', 'XS62ESP1']);
+    expect(unclear.exitCode).toBe(2);
+    expect(unclear.stderr).toContain('xcp2');
+    expectFits(unclear.stderr);
+    pool.answers.set('pool_patch.add_to_other_config', () => {
+      throw new ReplayError('MAP_DUPLICATE_KEY');
+    });
+    const { exitCode, stdout } = await run(['apply', 'XS62ESP1', '--host', 'xcp2', '--again']);
+    expect(exitCode).toBe(0);
+    expectFits(stdout);
+    const order = pool.calls.map(({ method }) => method).filter((name) => name.includes('pool_patch.a'));
+    expect(order).toEqual(['pool_patch.add_to_other_config', 'Async.pool_patch.apply']);
+    expect(pool.callsOf('pool_patch.add_to_other_config')[0]?.params.slice(1)).toEqual([
+      patch,
+      `apply-again-${uuid('b')}`,
+      'true',
+    ]);
+    expect(pool.callsOf('Async.pool_patch.apply')[0]?.params.slice(1)).toEqual([patch, 'OpaqueRef:two']);
+  });
+
+  test('which hosts have a patch, and where it may have run in part', async () => {
+    const { pool, run, json } = await applying(() => '');
+    pool.tables.host.set('OpaqueRef:two', { uuid: uuid('b'), name_label: 'xcp2', address: '' });
+    addPatch(pool, 'XS65', 'd', { host_patches: ['OpaqueRef:x', 'OpaqueRef:y'] });
+    const [host] = pool.tables.host.keys();
+    pool.answers.set('host_patch.get_all_records', () => ({
+      'OpaqueRef:x': { host, pool_patch: 'OpaqueRef:patch-d', applied: true },
+      'OpaqueRef:y': { host: 'OpaqueRef:two', pool_patch: 'OpaqueRef:patch-d', applied: false },
+    }));
+    const { stdout } = await run(['patches']);
+    expect(stdout.replaceAll(/\s+/g, ' ')).toContain(
+      'applied to xcp1; may have run in part on xcp2, where an apply was killed',
+    );
+    expectFits(stdout);
+    expect(await json(['patches'])).toMatchObject({
+      patches: [
+        { hostCount: 0 },
+        { hostCount: 1, hosts: [{ name: 'xcp1', applied: true }, { applied: false }] },
+      ],
+    });
   });
 });
 

@@ -14,6 +14,8 @@ export interface ServedOptions {
   readonly repositories?: readonly string[];
   /** More lines of the configuration. */
   readonly config?: readonly string[];
+  /** A program and its arguments in front of node. */
+  readonly wrapper?: readonly string[];
   /** Default: a new one, removed when the test ends. */
   readonly work?: Workspace;
 }
@@ -28,6 +30,7 @@ export class ServedPool {
   readonly work: Workspace;
   readonly place: PoolPlace;
   readonly #arguments: readonly string[];
+  readonly #wrapper: readonly string[];
   #child: ChildProcess | undefined;
   #ended: Promise<number | null> = Promise.resolve(null);
   #log = '';
@@ -39,7 +42,8 @@ export class ServedPool {
     this.work = work;
     this.place = poolPlace(work.folder);
     mkdirSync(work.folder, { recursive: true });
-    const { repositories = [], config = [] } = options;
+    const { repositories = [], config = [], wrapper = [] } = options;
+    this.#wrapper = wrapper;
     const lines = [
       'listen: {address: 127.0.0.1, port: 0}',
       `signature: {keyrings: [${this.place.keyring}]}`,
@@ -86,7 +90,8 @@ export class ServedPool {
   /** Starts it again, on the same state; resolves when it listens. */
   async start(): Promise<void> {
     const env = { PATH: process.env['PATH'], HOME: this.work.folder, TMPDIR: this.work.tmp };
-    const child = spawn(process.execPath, [CLI, ...this.#arguments], {
+    const [program = '', ...args] = [...this.#wrapper, process.execPath, CLI, ...this.#arguments];
+    const child = spawn(program, args, {
       env,
       stdio: ['ignore', 'pipe', 'pipe'],
     });

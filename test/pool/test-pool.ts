@@ -51,7 +51,7 @@ export async function samplePatchFile(path: string, seed: string, sizeBytes: num
 }
 
 /** Any clear text as a signed message. */
-export async function signedMessage(clearText: string): Promise<Buffer> {
+export async function signedMessage(clearText: string | Uint8Array): Promise<Buffer> {
   const signer = testKeySigner(KEY);
   const clear = Buffer.from(clearText);
   const total = clear.length + frameBytes(signer.onePass.length, signer.signatureBytes);

@@ -2,7 +2,7 @@
  * Random sequences of calls, deletions by hand and restarts, against a model that is nothing but the mission's
  * sentences about records, VDIs and files.
  */
-import { rmSync } from 'node:fs';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
@@ -127,9 +127,11 @@ class Run {
         break;
       case 'apply':
         if (!model.applied) {
-          await database.change((draft) =>
-            draft.create('host_patch', { host: this.#pool.host, pool_patch: ref }),
-          );
+          // What an apply leaves: the record, and what the host keeps, which must agree after a restart.
+          const values = { host: this.#pool.host, pool_patch: ref, applied: true };
+          await database.change((draft) => draft.create('host_patch', values));
+          mkdirSync(join(this.#place.state, 'applied'), { recursive: true });
+          writeFileSync(join(this.#place.state, 'applied', uuid), `<info uuid="${uuid}"/>`);
         }
         model.applied = true;
         break;
