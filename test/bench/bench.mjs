@@ -4,16 +4,19 @@
 //   npm run bench -- --quick    1 GiB on tmpfs only, few rounds
 //   npm run bench -- --full     also 8 GiB and 16 GiB
 //   npm run bench -- --inspect  inspect, extract and verify only
+//   npm run bench -- --server   patch-vdi serve only: uploads, downloads, many clients
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { cpus, tmpdir, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { compare, describeMachine, formatRatios, median, timed } from './measure.mjs';
+import { serverRows } from './server-rows.mjs';
 
 const quick = process.argv.includes('--quick');
 const full = process.argv.includes('--full');
 const rounds = quick ? 3 : 7;
-const cli = `${process.execPath} ${join(import.meta.dirname, '../../dist/cli/main.js')}`;
+const program = join(import.meta.dirname, '../../dist/cli/main.js');
+const cli = `${process.execPath} ${program}`;
 const MIB = 1024 * 1024;
 const GIB = 1024 * MIB;
 
@@ -224,6 +227,10 @@ out(describeMachine(cpus, totalmem));
 out(
   `${rounds} rounds, our command and the other in turn; ratio = ours / other, median (lowest to highest)\n`,
 );
+if (process.argv.includes('--server')) {
+  await serverRows({ cli: program, memory, rounds, quick, out });
+  process.exit();
+}
 const uploads = makeUploads();
 if (only) {
   inspectRows(uploads);
