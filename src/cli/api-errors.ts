@@ -96,6 +96,11 @@ const TABLE: Readonly<Record<string, Translate>> = {
     message: `the server takes other parameters for ${word(parameters, 0, 'that call')}`,
     hint: 'it is of another version',
   }),
+  OPERATION_NOT_ALLOWED: (parameters) => ({
+    kind: 'usage',
+    message: `the server does not allow that: ${word(parameters, 0, 'no reason given')}`,
+    hint: 'see what the object is used for, and choose another one',
+  }),
   OTHER_OPERATION_IN_PROGRESS: (parameters) => ({
     kind: 'sink',
     message: `something else is being done with that ${word(parameters, 0, 'object')}`,

@@ -16,6 +16,7 @@ export type PoolErrorCode =
   | 'MAP_DUPLICATE_KEY' // type, param_name, uuid, key
   | 'MESSAGE_METHOD_UNKNOWN' // method
   | 'MESSAGE_PARAMETER_COUNT_MISMATCH' // method, expected, received
+  | 'OPERATION_NOT_ALLOWED' // reason
   | 'OTHER_OPERATION_IN_PROGRESS' // class, ref
   | 'OUT_OF_SPACE' // location
   | 'PATCH_ALREADY_APPLIED' // patch

@@ -237,6 +237,20 @@ export class Vdis {
     });
   }
 
+  /**
+   * A VDI whose content may be replaced: not that of a patch, which was verified, and which its record vouches for.
+   *
+   * @throws PoolError HANDLE_INVALID, OTHER_OPERATION_IN_PROGRESS, OPERATION_NOT_ALLOWED
+   */
+  requireReplaceable(ref: Ref): void {
+    this.ready(ref);
+    const patch = this.#database.all('pool_patch').find(([, { VDI }]) => VDI === ref)?.[1].uuid;
+    if (patch === undefined) return;
+    throw new PoolError('OPERATION_NOT_ALLOWED', [
+      `the VDI holds the patch ${patch}: upload the patch again`,
+    ]);
+  }
+
   /** For `PUT /import_raw_vdi`: replaces the content of a VDI, as a whole or not at all. The VDI's ref. */
   import(
     ref: Ref,
@@ -246,6 +260,7 @@ export class Vdis {
   ): Promise<Ref> {
     const { SR: sr } = this.#database.get('VDI', ref);
     return this.#asTask(options, sr, async (signal) => {
+      this.requireReplaceable(ref);
       const { record, repository } = this.ready(ref);
       if (this.#importing.has(ref)) throw new PoolError('OTHER_OPERATION_IN_PROGRESS', ['VDI', ref]);
       this.#importing.add(ref);
