@@ -101,9 +101,9 @@ const TABLE: Readonly<Record<string, Translate>> = {
     message: `the server takes other parameters for ${word(parameters, 0, 'that call')}`,
     hint: 'it is of another version',
   }),
-  OPERATION_NOT_ALLOWED: () => ({
-    kind: 'sink',
-    message: 'the server does not allow that now',
+  OPERATION_NOT_ALLOWED: (parameters) => ({
+    kind: 'usage',
+    message: `the server does not allow that: ${word(parameters, 0, 'no reason given')}`,
     hint: 'what stands in the way is above; a patch that may have run in part is applied once more with --again',
   }),
   OTHER_OPERATION_IN_PROGRESS: (parameters) => ({

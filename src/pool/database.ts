@@ -10,6 +10,7 @@ import type { TornEnd } from './read-journal.js';
 import {
   applyChange,
   completeRecord,
+  completeRecords,
   decodeChange,
   differInStored,
   emptyTables,
@@ -42,6 +43,11 @@ interface Line {
 function isLine(value: unknown): value is Line {
   if (typeof value !== 'object' || value === null || !('g' in value) || !('c' in value)) return false;
   return Number.isSafeInteger(value.g) && Array.isArray(value.c);
+}
+
+function withoutInternal(name: ClassName, record: AnyRecord): AnyRecord {
+  const fields = fieldsOf(name);
+  return Object.fromEntries(Object.entries(record).filter(([field]) => fields[field]?.internal !== true));
 }
 
 /**
@@ -202,10 +208,7 @@ export class Database {
   }
 
   all<Class extends ClassName>(name: Class): readonly (readonly [Ref, RecordOf<Class>])[] {
-    return this.getAll(name).flatMap((ref) => {
-      const record = this.find(name, ref);
-      return record === undefined ? [] : [[ref, record] as const];
-    });
+    return completeRecords(this.#tables, name) as readonly (readonly [Ref, RecordOf<Class>])[];
   }
 
   /** `get_all` */
@@ -215,14 +218,12 @@ export class Database {
 
   /** `get_record`: without what is internal. @throws PoolError HANDLE_INVALID */
   getRecord(name: ClassName, ref: Ref): AnyRecord {
-    const fields = fieldsOf(name);
-    const record: AnyRecord = this.get(name, ref);
-    return Object.fromEntries(Object.entries(record).filter(([field]) => fields[field]?.internal !== true));
+    return withoutInternal(name, this.get(name, ref));
   }
 
   /** `get_all_records` */
   getAllRecords(name: ClassName): Record<Ref, AnyRecord> {
-    return Object.fromEntries(this.getAll(name).map((ref) => [ref, this.getRecord(name, ref)]));
+    return Object.fromEntries(this.all(name).map(([ref, record]) => [ref, withoutInternal(name, record)]));
   }
 
   /** `get_by_uuid`. @throws PoolError UUID_INVALID */

@@ -4,6 +4,7 @@ import { fits, type FieldValue, type Ref } from './fields.js';
 import { PoolError } from './pool-error.js';
 import {
   completeRecord,
+  completeRecords,
   emptyTables,
   newRecord,
   type StoredChange,
@@ -34,11 +35,7 @@ export class Draft {
 
   /** Every record of a class as this change sees it. */
   all<Class extends ClassName>(name: Class): readonly (readonly [Ref, RecordOf<Class>])[] {
-    const tables = this.#tables();
-    return [...(tables.get(name) ?? [])].map(([ref, stored]) => [
-      ref,
-      completeRecord(tables, name, ref, stored) as RecordOf<Class>,
-    ]);
+    return completeRecords(this.#tables(), name) as readonly (readonly [Ref, RecordOf<Class>])[];
   }
 
   find<Class extends ClassName>(name: Class, ref: Ref): RecordOf<Class> | undefined {

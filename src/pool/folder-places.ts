@@ -1,6 +1,8 @@
-import { readFile, readdir, rm, stat } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { lstat, open, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { invariant, systemErrorCode } from '../errors.js';
+import { KIB } from '../units.js';
 
 /*
  * What lies in the folder of a repository: `UUID.raw` for each disk; `.UUID.…` for anything unfinished that belongs to
@@ -9,6 +11,9 @@ import { invariant, systemErrorCode } from '../errors.js';
  */
 
 export const MARK_FILE = '.patch-vdi-sr.json';
+
+/** More than a mark has. */
+const MAX_MARK_BYTES = 4 * KIB;
 
 const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const DISK_NAME = /^([0-9a-f-]{36})\.raw$/;
@@ -42,22 +47,39 @@ export async function removeUnfinished(folder: string, uuids: ReadonlySet<string
   return names;
 }
 
-/** 0 for a file that is gone. */
+/** Of the name itself, wherever a link would lead; 0 for a file that is gone. */
 export async function allocatedBytes(path: string): Promise<number> {
   try {
     // In units of 512 bytes whatever the file system's block is (stat(2)).
-    return (await stat(path)).blocks * 512;
+    return (await lstat(path)).blocks * 512;
   } catch (error) {
     if (systemErrorCode(error) === 'ENOENT') return 0;
     throw error;
   }
 }
 
-/** The UUID of the repository whose folder this is; undefined when it is none, or not there. */
+/** The beginning of a file; '' for what is no regular file, and would keep a reader waiting. */
+async function shortText(path: string): Promise<string> {
+  // A FIFO would keep even the opening waiting, and with it one of the few threads that files have.
+  const file = await open(path, constants.O_RDONLY + constants.O_NONBLOCK);
+  try {
+    if (!(await file.stat()).isFile()) return '';
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(MAX_MARK_BYTES), 0, MAX_MARK_BYTES, 0);
+    return buffer.toString('utf8', 0, bytesRead);
+  } finally {
+    await file.close();
+  }
+}
+
+/**
+ * The UUID of the repository whose folder this is; undefined when it is none, or not there.
+ *
+ * @throws an error of the system when that cannot be told: the storage is broken, or not ours to read
+ */
 export async function markOf(folder: string): Promise<string | undefined> {
   let text: string;
   try {
-    text = await readFile(join(folder, MARK_FILE), 'utf8');
+    text = await shortText(join(folder, MARK_FILE));
   } catch (error) {
     if (['ENOENT', 'ENOTDIR'].includes(systemErrorCode(error) ?? '')) return undefined;
     throw error;

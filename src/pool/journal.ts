@@ -1,11 +1,11 @@
 import { open, rename, rm, stat, writeFile, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { isPatchVdiError, systemErrorCode } from '../errors.js';
+import { PatchVdiError, isPatchVdiError, systemErrorCode } from '../errors.js';
 import { writeFailure } from '../io/system-errors.js';
 import { trace } from '../trace.js';
-import { KIB, MIB } from '../units.js';
+import { KIB, MIB, describeBytes } from '../units.js';
 import { FIRST_LINK, encodeLine } from './journal-line.js';
-import { damagedJournal, readJournal, type TornEnd } from './read-journal.js';
+import { MAX_LINE_BYTES, damagedJournal, readJournal, type TornEnd } from './read-journal.js';
 import { syncFolder } from './store-folder.js';
 
 /** What a journal may grow by beyond its state before it is written anew. */
@@ -119,6 +119,7 @@ export class Journal {
     if (this.#file === undefined) await this.#rewrite();
     const { text, link } = encodeLine(this.#link, value);
     const line = Buffer.from(text);
+    if (line.length > MAX_LINE_BYTES) throw tooLong(this.#path, line.length);
     const file = this.#file;
     try {
       await writeAll(file, line, this.#bytes);
@@ -201,6 +202,13 @@ export class Journal {
     await this.#file?.close();
     this.#file = undefined;
   }
+}
+
+/** What is written must be what a start can read. */
+function tooLong(path: string, bytes: number): PatchVdiError {
+  return new PatchVdiError('space', 'a change of the state of the pool is too large', {
+    context: { path, found: describeBytes(bytes), expected: `at most ${describeBytes(MAX_LINE_BYTES)}` },
+  });
 }
 
 async function writeAll(file: FileHandle | undefined, bytes: Buffer, position: number): Promise<void> {

@@ -3,8 +3,8 @@ import { PatchVdiError } from '../errors.js';
 import { MIB } from '../units.js';
 import { FIRST_LINK, decodeLine } from './journal-line.js';
 
-/** More than any record needs; a longer line is damage. */
-const MAX_LINE_BYTES = 16 * MIB;
+/** More than any change needs: a longer line is never written, and is damage. */
+export const MAX_LINE_BYTES = 16 * MIB;
 const READ_BYTES = MIB;
 const NEWLINE = 0x0a;
 

@@ -72,6 +72,28 @@ export function completeRecord(tables: Tables, name: ClassName, ref: Ref, stored
   return { ...stored, ...Object.fromEntries(derived) };
 }
 
+/** All records of a class with their derived fields; who points at whom is looked up once for all of them. */
+export function completeRecords(tables: Tables, name: ClassName): readonly (readonly [Ref, AnyRecord])[] {
+  const derived = Object.entries(fieldsOf(name)).flatMap(([field, { backReference }]) =>
+    backReference === undefined ? [] : [[field, sourcesByTarget(tables, ...backReference)] as const],
+  );
+  return [...(tables.get(name) ?? [])].map(([ref, stored]) => {
+    const sources = derived.map(([field, byTarget]) => [field, byTarget.get(ref) ?? []] as const);
+    return [ref, { ...stored, ...Object.fromEntries(sources) }] as const;
+  });
+}
+
+function sourcesByTarget(tables: Tables, from: ClassName, pointer: string): ReadonlyMap<FieldValue, Ref[]> {
+  const found = new Map<FieldValue, Ref[]>();
+  for (const [source, { [pointer]: target }] of tables.get(from) ?? []) {
+    if (target === undefined) continue;
+    const sources = found.get(target) ?? [];
+    sources.push(source);
+    found.set(target, sources);
+  }
+  return found;
+}
+
 /** Of each class the fields that make a derived field of another one: `[field, the other class]`. */
 const POINTERS: ReadonlyMap<ClassName, readonly (readonly [string, ClassName])[]> = new Map(
   CLASS_NAMES.map((from) => [

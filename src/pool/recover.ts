@@ -2,6 +2,7 @@ import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { adoptPatchFiles } from './adopt-files.js';
 import type { Applies } from './apply-patch.js';
+import { isPatchVdiError } from '../errors.js';
 import type { Database } from './database.js';
 import type { Ref } from './fields.js';
 import type { Patches } from './patches.js';
@@ -36,6 +37,8 @@ export interface RecoveryReport {
   readonly unfinishedApplies: readonly string[];
   /** Patches whose `host_patch` of this host was made, changed or removed, by what its applied folder says. */
   readonly hostPatches: readonly string[];
+  /** What should have been removed and could not be (`VDI UUID: reason`): the next start tries again. */
+  readonly failures: readonly string[];
   /** SRs that are out of reach; nothing was concluded from what is missing in them. */
   readonly unreachableSrs: readonly string[];
 }
@@ -60,6 +63,17 @@ interface Found {
   readonly lostVdis: string[];
   readonly remains: string[];
   readonly unknownDisks: string[];
+  readonly failures: string[];
+}
+
+/** A repository that was mounted read-only, or is dying, must not keep the pool from being served. */
+async function orNote(found: Found, what: string, work: () => Promise<void>): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    const details = isPatchVdiError(error) ? `; ${error.context.found}` : '';
+    found.failures.push(`${what}: ${error instanceof Error ? error.message : String(error)}${details}`);
+  }
 }
 
 async function recoverRepository(
@@ -70,12 +84,17 @@ async function recoverRepository(
   const sr = database.findByUuid('SR', repository.facts.uuid);
   const records = database.all('VDI').filter(([, { SR }]) => SR === sr);
   // Nothing is under way yet: whatever is unfinished is dead.
-  found.remains.push(...(await repository.removeRemains(new Set(records.map(([, { uuid }]) => uuid)))));
+  await orNote(found, `remains in SR ${repository.facts.uuid}`, async () => {
+    const uuids = new Set(records.map(([, { uuid }]) => uuid));
+    found.remains.push(...(await repository.removeRemains(uuids)));
+  });
   const disks = new Set(await repository.listVdis());
   for (const [ref, { uuid, state }] of records) {
     if (state === 'ready' && disks.has(uuid)) continue;
-    (state === 'ready' ? found.lostVdis : found.unfinishedVdis).push(uuid);
-    await vdis.remove(ref);
+    await orNote(found, `VDI ${uuid}`, async () => {
+      await vdis.remove(ref);
+      (state === 'ready' ? found.lostVdis : found.unfinishedVdis).push(uuid);
+    });
   }
   const known = new Set(records.map(([, { uuid }]) => uuid));
   found.unknownDisks.push(...[...disks].filter((uuid) => !known.has(uuid)));
@@ -87,11 +106,13 @@ export async function recover(options: RecoverOptions): Promise<RecoveryReport> 
   for (const name of await readdir(temporaryFolder)) {
     await rm(join(temporaryFolder, name), { recursive: true, force: true });
   }
-  const found: Found = { unfinishedVdis: [], lostVdis: [], remains: [], unknownDisks: [] };
+  const found: Found = { unfinishedVdis: [], lostVdis: [], remains: [], unknownDisks: [], failures: [] };
   const unreachableSrs: string[] = [];
   for (const repository of repositories.all) {
-    if (await repository.isReachable()) await recoverRepository(repository, options, found);
-    else unreachableSrs.push(repository.facts.uuid);
+    const { uuid } = repository.facts;
+    if (await repository.isReachable()) {
+      await orNote(found, `SR ${uuid}`, () => recoverRepository(repository, options, found));
+    } else unreachableSrs.push(uuid);
   }
   const { unfinished, changed: hostPatches } = await applies.agree(host);
   const collected = await patches.collect();

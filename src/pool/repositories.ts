@@ -1,4 +1,5 @@
 import type { CopyTarget } from './apply-rules.js';
+import { trace } from '../trace.js';
 import type { SrCandidate } from './choose-sr.js';
 import type { Database } from './database.js';
 import type { Draft } from './draft.js';
@@ -94,7 +95,12 @@ export class Repositories {
         }
       }
     });
-    for (const [sr] of this.#database.all('SR')) await this.refreshUsage(sr);
+    for (const [sr] of this.#database.all('SR')) {
+      // Figures for people: one that cannot tell them does not keep the others from being served.
+      await this.refreshUsage(sr).catch((error: unknown) => {
+        trace('pool', () => `how full SR ${sr} is could not be told: ${String(error)}`);
+      });
+    }
   }
 
   /** One record for each type of the SRs that this host has; clients look there for what an SR can do. */

@@ -24,6 +24,9 @@ export function refResult(ref: Ref): string {
 /** Finished tasks that are kept; the oldest go first. */
 const MAX_FINISHED = 200;
 
+/** In one change of the state, which has a size. */
+const ENDED_AT_ONCE = 50;
+
 /** Progress is told this often at most: every change is an event for everybody who follows the pool. */
 const PROGRESS_STEP = 0.01;
 
@@ -157,13 +160,16 @@ export class Tasks {
   async endAll(): Promise<readonly string[]> {
     const error = new PoolError('INTERNAL_ERROR', ['the pool was restarted while this was under way']);
     const finished = datetimeText(this.#now());
-    return await this.#database.change((draft) =>
-      draft.all('task').flatMap(([ref, { uuid, status }]) => {
-        if (status !== 'pending' && status !== 'cancelling') return [];
-        draft.update('task', ref, { status: 'failure', error_info: error.description, finished });
-        return [uuid];
-      }),
-    );
+    const open = this.#database
+      .all('task')
+      .filter(([, { status }]) => status === 'pending' || status === 'cancelling');
+    const end = { status: 'failure', error_info: error.description, finished } as const;
+    for (let at = 0; at < open.length; at += ENDED_AT_ONCE) {
+      await this.#database.change((draft) => {
+        for (const [ref] of open.slice(at, at + ENDED_AT_ONCE)) draft.update('task', ref, end);
+      });
+    }
+    return open.map(([, { uuid }]) => uuid);
   }
 }
 

@@ -131,15 +131,40 @@ export class Vdis {
     }
   }
 
-  /** `VDI.destroy`. @throws PoolError HANDLE_INVALID, OTHER_OPERATION_IN_PROGRESS while it is being written */
+  /**
+   * `VDI.destroy`. When it fails, the VDI is what it was.
+   *
+   * @throws PoolError HANDLE_INVALID; OTHER_OPERATION_IN_PROGRESS while it is being written; SR_HAS_NO_PBDS
+   */
   async destroy(ref: Ref): Promise<void> {
+    const { SR: sr } = this.#database.get('VDI', ref);
+    const repository = this.#repositories.of(sr);
+    // Else the next start that has the SR again would destroy what somebody was told is still there.
+    if (!(await repository.isReachable())) throw new PoolError('SR_HAS_NO_PBDS', [sr]);
     await this.#database.change((draft) => {
       if (draft.get('VDI', ref).state === 'creating' || this.#importing.has(ref)) {
         throw new PoolError('OTHER_OPERATION_IN_PROGRESS', ['VDI', ref]);
       }
       draft.update('VDI', ref, { state: 'destroying' });
     });
-    await this.remove(ref);
+    try {
+      await this.remove(ref);
+    } catch (error) {
+      await this.#takeBack(ref, repository).catch((failure: unknown) => {
+        trace('pool', () => `VDI ${ref} stays half destroyed: ${String(failure)}`);
+      });
+      throw error;
+    }
+  }
+
+  /** A VDI whose disk could not be removed is one still. Where the disk cannot be looked at, the next start decides. */
+  async #takeBack(ref: Ref, repository: StorageRepository): Promise<void> {
+    const record = this.#database.find('VDI', ref);
+    if (record === undefined) return;
+    await repository.vdiFacts(record.uuid);
+    await this.#database.change((draft) => {
+      if (draft.find('VDI', ref)?.state === 'destroying') draft.update('VDI', ref, { state: 'ready' });
+    }, true);
   }
 
   /** Removes disk and record of a VDI that is not `ready`, or whose disk is gone. Safe to be done again. */
@@ -212,6 +237,20 @@ export class Vdis {
     });
   }
 
+  /**
+   * A VDI whose content may be replaced: not that of a patch, which was verified, and which its record vouches for.
+   *
+   * @throws PoolError HANDLE_INVALID, OTHER_OPERATION_IN_PROGRESS, OPERATION_NOT_ALLOWED
+   */
+  requireReplaceable(ref: Ref): void {
+    this.ready(ref);
+    const patch = this.#database.all('pool_patch').find(([, { VDI }]) => VDI === ref)?.[1].uuid;
+    if (patch === undefined) return;
+    throw new PoolError('OPERATION_NOT_ALLOWED', [
+      `the VDI holds the patch ${patch}: upload the patch again`,
+    ]);
+  }
+
   /** For `PUT /import_raw_vdi`: replaces the content of a VDI, as a whole or not at all. The VDI's ref. */
   import(
     ref: Ref,
@@ -221,6 +260,7 @@ export class Vdis {
   ): Promise<Ref> {
     const { SR: sr } = this.#database.get('VDI', ref);
     return this.#asTask(options, sr, async (signal) => {
+      this.requireReplaceable(ref);
       const { record, repository } = this.ready(ref);
       if (this.#importing.has(ref)) throw new PoolError('OTHER_OPERATION_IN_PROGRESS', ['VDI', ref]);
       this.#importing.add(ref);

@@ -13,6 +13,9 @@ const COMMON_HEADERS = { 'Cache-Control': 'no-store', 'X-Content-Type-Options': 
 const LINGER_MILLISECONDS = 3000;
 const LINGER_BYTES = 8 * MIB;
 
+/** What a timer takes (Node, `setTimeout`). */
+const MAX_TIMER_MILLISECONDS = 2_147_483_647;
+
 /** A request and its answer, as the handlers use them. */
 export class Exchange {
   readonly request: IncomingMessage;
@@ -153,7 +156,22 @@ export class Exchange {
     this.#bytesOut += body.length;
     this.head(status, { 'Content-Type': contentType, 'Content-Length': body.length, ...headers });
     this.response.end(this.request.method === 'HEAD' ? undefined : body);
+    this.#expectTaken(body.length);
     this.#linger();
+  }
+
+  /** Who reads no answer would keep its connection, and what waits for it, for ever: nothing else looks after it. */
+  #expectTaken(bytes: number): void {
+    const { request, response } = this;
+    if (response.writableFinished) return;
+    // At the pace that is the least of a large body.
+    const { idleSeconds, idleBytes } = this.#limits;
+    const seconds = idleSeconds * (1 + Math.floor(bytes / idleBytes));
+    const timer = setTimeout(
+      () => request.socket.destroy(),
+      Math.min(seconds * 1000, MAX_TIMER_MILLISECONDS),
+    );
+    response.once('close', () => clearTimeout(timer));
   }
 
   /** An answer that is an error; nothing when its head is out: then the connection breaks, so that nobody takes it for whole. */

@@ -1,6 +1,5 @@
 import type { Ref } from '../pool/fields.js';
 import type { Pool } from '../pool/open-pool.js';
-import { toPoolError } from '../pool/pool-error.js';
 import { isProbe, type Parameters } from './parameters.js';
 import type { Request } from './routes.js';
 import { refOf, taskOf } from './task-of.js';
@@ -25,32 +24,13 @@ export async function handlePatchUpload(pool: Pool, owners: TaskOwners, request:
     return;
   }
   const task = taskOf(pool, owners, request);
-  const ref = await orFail(pool, task, async () =>
-    pool.patches.upload({
-      sr: wantedSr(pool, parameters),
-      contentLength: exchange.contentLength,
-      source: exchange.body(),
-      task,
-      signal: exchange.signal,
-      onAccepted: () => exchange.acceptBody(),
-    }),
-  );
+  const ref = await pool.patches.upload({
+    sr: wantedSr(pool, parameters),
+    contentLength: exchange.contentLength,
+    source: exchange.body(),
+    task,
+    signal: exchange.signal,
+    onAccepted: () => exchange.acceptBody(),
+  });
   exchange.send(200, 'text/plain; charset=utf-8', `${ref}\n`);
-}
-
-/** What goes wrong before the pool has the task ends it, too: clients wait for its end. */
-async function orFail<Result>(
-  pool: Pool,
-  task: Ref | undefined,
-  work: () => Promise<Result>,
-): Promise<Result> {
-  try {
-    return await work();
-  } catch (error) {
-    if (task !== undefined && pool.database.find('task', task)?.status === 'pending') {
-      const scene = { location: '', task, stateFolder: '', upload: 'patch' } as const;
-      await pool.tasks.fail(task, toPoolError(error, scene)).catch(() => undefined);
-    }
-    throw error;
-  }
 }

@@ -14,9 +14,11 @@ interface LimitRow {
 export const LIMITS = [
   /** Connections that are open, whatever they do. */
   { key: 'connections_at_once', byDefault: 512, least: 4, most: 65_536 },
+  /** … and of one client: an address of IPv4, 64 bits of one of IPv6. */
+  { key: 'connections_per_client', byDefault: 256, least: 1, most: 65_536 },
   /** Requests that are being answered, of all clients. */
   { key: 'requests_at_once', byDefault: 256, least: 2, most: 65_536 },
-  /** … and of one address. */
+  /** … and of one client. */
   { key: 'requests_per_client', byDefault: 128, least: 1, most: 65_536 },
   /** Uploads of patches and disks: each has a process and some MiB. */
   { key: 'uploads_at_once', byDefault: 16, least: 1, most: 256 },

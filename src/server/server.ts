@@ -111,8 +111,13 @@ class HttpServer {
           });
     server.maxConnections = limits.connectionsAtOnce;
     server.on('connection', (socket: Socket) => {
+      const leave = this.#clients.connect(socket.remoteAddress ?? 'unknown');
+      if (leave === undefined) return void socket.destroy();
       this.#sockets.add(socket);
-      socket.once('close', () => this.#sockets.delete(socket));
+      socket.once('close', () => {
+        this.#sockets.delete(socket);
+        leave();
+      });
     });
     server.on('request', (request, response) => this.#receive(request, response, false));
     server.on('checkContinue', (request, response) => this.#receive(request, response, true));

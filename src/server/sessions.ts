@@ -20,7 +20,10 @@ export interface SessionsOptions {
   readonly now: () => number;
   /** Without a call for so long, a session ends. Default 24 hours, as XAPI has it. */
   readonly idleMilliseconds?: number | undefined;
-  /** Beyond that, the one that was idle longest ends. Default 500, as XAPI has it. */
+  /**
+   * Beyond that, the one that was idle longest ends, of the account that has most: who logs in and never out ends his
+   * own. Default 500, as XAPI has it.
+   */
   readonly maxSessions?: number | undefined;
 }
 
@@ -54,11 +57,21 @@ export class Sessions {
     };
     this.#sessions.set(session.ref, session);
     for (const oldest of this.#sessions.values()) {
-      const idle = now - oldest.lastActiveAt > this.#idleMilliseconds;
-      if (!idle && this.#sessions.size <= this.#maxSessions) break;
+      if (now - oldest.lastActiveAt <= this.#idleMilliseconds) break;
       this.#end(oldest);
     }
+    if (this.#sessions.size > this.#maxSessions) this.#endOneTooMany();
     return session;
+  }
+
+  #endOneTooMany(): void {
+    const counts = new Map<string, number>();
+    for (const { account } of this.#sessions.values()) {
+      counts.set(account.name, (counts.get(account.name) ?? 0) + 1);
+    }
+    const most = Math.max(...counts.values());
+    const oldest = [...this.#sessions.values()].find(({ account }) => counts.get(account.name) === most);
+    if (oldest !== undefined) this.#end(oldest);
   }
 
   /** The session, and it is not idle any more. @throws PoolError SESSION_INVALID */

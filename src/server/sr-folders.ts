@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import * as v from 'valibot';
-import { PatchVdiError } from '../errors.js';
+import { PatchVdiError, systemErrorCode } from '../errors.js';
 import { readFailure } from '../io/system-errors.js';
 import { isUuid, markOf } from '../pool/folder-places.js';
 import { FolderRepository, type FolderRepositoryOptions } from '../pool/folder-repository.js';
@@ -53,11 +53,14 @@ async function writeRemembered(path: string, remembered: Remembered): Promise<vo
   await writeWhole(path, `${JSON.stringify({ format: FORMAT, repositories }, undefined, 2)}\n`, 0o600);
 }
 
-async function markIn(folder: string): Promise<string | undefined> {
+/** What lies in a folder, or why that cannot be told. */
+type FoundMark = { readonly uuid: string | undefined } | { readonly cause: unknown };
+
+async function markIn(folder: string): Promise<FoundMark> {
   try {
-    return await markOf(folder);
-  } catch (error) {
-    throw readFailure(folder, 0, error);
+    return { uuid: await markOf(folder) };
+  } catch (cause) {
+    return { cause };
   }
 }
 
@@ -92,7 +95,10 @@ export async function prepareRepositories(
   const repositories: (RepositoryConfig & { uuid: string })[] = [];
   for (const config of configured) {
     const known = remembered.get(config.path);
-    const mark = await markIn(config.path);
+    const found = await markIn(config.path);
+    // One that was never there cannot be made; one that was must not keep the others from being served.
+    if ('cause' in found && known === undefined) throw readFailure(config.path, 0, found.cause);
+    const mark = 'cause' in found ? undefined : found.uuid;
     const uuid = config.uuid ?? known ?? mark ?? randomUUID();
     const repository = { ...config, uuid };
     if (mark !== undefined && mark !== uuid) {
@@ -100,7 +106,9 @@ export async function prepareRepositories(
       warnings.push(outOfReach(repository, `it has the mark of SR ${mark}`));
     } else if (mark === undefined && known !== undefined) {
       if (known !== uuid) throw otherUuid(config.path, known, uuid);
-      warnings.push(outOfReach(repository, 'its mark is missing'));
+      const reason =
+        'cause' in found ? `its mark cannot be read (${codeOf(found.cause)})` : 'its mark is missing';
+      warnings.push(outOfReach(repository, reason));
     } else {
       // The mark first: killed before it is remembered, the next start finds it.
       await FolderRepository.create(folderOptions(repository, now));
@@ -115,6 +123,11 @@ export async function prepareRepositories(
     repositories.push(repository);
   }
   return { repositories, warnings };
+}
+
+/** `EIO` */
+function codeOf(cause: unknown): string {
+  return systemErrorCode(cause) ?? printable(String(cause), 64);
 }
 
 function outOfReach({ nameLabel, path }: RepositoryConfig, reason: string): string {

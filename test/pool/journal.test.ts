@@ -271,3 +271,19 @@ test('getters give what a client may see, and errors of the XenAPI', async () =>
   expect(() => database.getByUuid('VDI', uuid)).toThrow(`UUID_INVALID: VDI: ${uuid}`);
   await database.close();
 });
+
+test('a change that no start could read is refused, and nothing has happened', async () => {
+  const folder = temporaryFolder();
+  const { database } = await open(folder);
+  await add(database, 'before');
+  await expect(add(database, 'x'.repeat(16 * 1024 * 1024))).rejects.toMatchObject({
+    kind: 'space',
+    message: 'a change of the state of the pool is too large',
+  });
+  await add(database, 'after');
+  expect(labels(database)).toEqual(['before', 'after']);
+  await database.close();
+  const again = await open(folder);
+  expect([again.torn, labels(again.database)]).toEqual([undefined, ['before', 'after']]);
+  await again.database.close();
+});

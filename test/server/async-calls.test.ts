@@ -63,6 +63,26 @@ test('a failure is in error_info, and in the log', async () => {
   expect(calls.filter(({ error }) => error === 'HANDLE_INVALID')).toHaveLength(2);
 });
 
+test('a result that is too large for a record is refused, and the call without Async is not', async () => {
+  const test = await withVdi();
+  const { call, session, vdi, login } = test;
+  const config = { big: '&'.repeat(60_000) };
+  await call('VDI.set_other_config', session, vdi, config);
+  const reader = await login('reader');
+  const record = await ended(test, (await call('Async.VDI.get_all_records', reader)) as string);
+  expect(record).toMatchObject({
+    status: 'failure',
+    result: '',
+    error_info: [
+      'VALUE_NOT_SUPPORTED',
+      'result',
+      expect.any(String),
+      expect.stringContaining('without Async'),
+    ],
+  });
+  expect(await call('VDI.get_other_config', reader, vdi)).toEqual(config);
+});
+
 test('what is wrong with the call itself is told at once, without a task', async () => {
   const { call, session, pool, login } = await withVdi();
   expect((await refused(call('Async.VDI.copy', session))).code).toBe('MESSAGE_PARAMETER_COUNT_MISMATCH');

@@ -2,6 +2,7 @@
  * Requests that are too large, too many, too slow, endless, or two in one. Raw sockets say what no client would.
  */
 import { connect, type Socket } from 'node:net';
+import { text as readAll } from 'node:stream/consumers';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { KIB, MIB } from '../../src/units.js';
 import { filesOf, samplePatch } from '../pool/test-pool.js';
@@ -205,6 +206,34 @@ describe('too many', () => {
     for (let count = 0; count < 3; count += 1) await wire(server);
     const { closed } = await wire(server);
     expect(await closed).toBe('');
+  });
+
+  test('connections of one client: others are still served', async () => {
+    const server = await testServer({ limits: { connectionsPerClient: 3 } });
+    const first = await wire(server);
+    for (let count = 1; count < 3; count += 1) await wire(server);
+    const { closed } = await wire(server);
+    expect(await closed).toBe('');
+    const other = connect({ port: server.port, host: '127.0.0.1', localAddress: '127.0.0.2' });
+    other.end('GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n');
+    expect(await readAll(other)).toContain('200 OK');
+    // What has ended is not counted.
+    first.socket.destroy();
+    await first.closed;
+    await expect.poll(async () => (await ask(server, '/health')).status).toBe(200);
+  });
+
+  test('a client that reads no answers: the connection ends', async () => {
+    const server = await testServer({ limits: { idleSeconds: 1, keepAliveSeconds: 1 } });
+    const { socket, closed } = await wire(server);
+    socket.pause();
+    const requests = 'GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(1000);
+    // Until the answers are more than both kernels hold, and the server reads no more.
+    const more = setInterval(() => {
+      if (socket.writableLength < MIB) socket.write(requests);
+    }, 1);
+    onTestFinished(() => clearInterval(more));
+    await closed;
   });
 });
 

@@ -178,6 +178,7 @@ const REFUSED: Readonly<Record<string, readonly [string, readonly RpcValue[], re
     ['x'],
     ['MESSAGE_PARAMETER_COUNT_MISMATCH', 'pool.get_all', '0', '1'],
   ],
+  'a task with a name that is none': ['task.create', ['x'.repeat(5000), ''], ['FIELD_TYPE_ERROR', 'label']],
   'another type': ['VDI.get_record', [1], ['FIELD_TYPE_ERROR', 'self']],
   'a list for a text': ['VDI.get_record', [['x']], ['FIELD_TYPE_ERROR', 'self']],
   'a time for a text': ['VDI.get_record', [new DateTime('x')], ['FIELD_TYPE_ERROR', 'self']],
@@ -484,4 +485,13 @@ test('SR.scan says how full it is', async () => {
   expect(await call('SR.scan', session, srRef(pool, 'one'))).toBe('');
   expect(await call('SR.get_physical_size', session, srRef(pool, 'one'))).toBeGreaterThan(0n);
   expect((await refused(call('SR.scan', session, 'x'))).description).toEqual(['HANDLE_INVALID', 'SR', 'x']);
+});
+
+test('what everybody may put into a task is small', async () => {
+  const { call, login } = await testApi();
+  const reader = await login('reader');
+  const task = (await call('task.create', reader, 'x', '')) as string;
+  await call('task.set_other_config', reader, task, { a: 'x'.repeat(16_000) });
+  const error = await refused(call('task.add_to_other_config', reader, task, 'b', 'x'.repeat(400)));
+  expect(error.description.slice(0, 2)).toEqual(['VALUE_NOT_SUPPORTED', 'other_config']);
 });

@@ -131,6 +131,38 @@ describe('refused before a byte is read', () => {
     expect(errorIn(answer)[0]).toBe(code);
   });
 
+  test('the disk of a patch: what was verified stays what it is', async () => {
+    const server = await testServer();
+    const patch = await samplePatch('protected');
+    expect((await ask(server, '/pool_patch_upload', { method: 'PUT', body: patch.bytes })).status).toBe(200);
+    const [[vdi, { virtual_size }] = ['', { virtual_size: 0 }]] = server.pool.database.all('VDI');
+    const headers = { 'Content-Length': String(virtual_size) };
+    const target = `/import_raw_vdi?vdi=${vdi}`;
+    const answer = await ask(server, target, { method: 'PUT', user: 'admin', expect: true, headers });
+    expect(answer).toMatchObject({ status: 409, continued: false });
+    expect(errorIn(answer)).toEqual(['OPERATION_NOT_ALLOWED', expect.stringContaining(patch.uuid)]);
+    const download = await ask(server, `/pool_patch_download?uuid=${patch.uuid}`);
+    expect(download.body.equals(patch.bytes)).toBe(true);
+  });
+
+  test.for<[string, string, string]>([
+    ['an import', 'PUT', '/import_raw_vdi?vdi=OpaqueRef:x'],
+    ['an export', 'GET', '/export_raw_vdi?vdi=OpaqueRef:x'],
+    ['a download', 'GET', '/pool_patch_download?sr=x'],
+    ['an upload', 'PUT', '/pool_patch_upload?sr_uuid=x'],
+  ])('ends the task that came with it: %s', async ([, method, target]) => {
+    const server = await testServer();
+    const task = await server.pool.tasks.create('mine');
+    const headers = method === 'PUT' ? { 'Content-Length': '512' } : {};
+    const refused = await ask(server, `${target}&task_id=${task}`, {
+      method,
+      expect: method === 'PUT',
+      headers,
+    });
+    expect(refused.status).toBeGreaterThanOrEqual(400);
+    expect(server.pool.database.get('task', task).status).toBe('failure');
+  });
+
   test('a disk that is being written', async () => {
     const server = await testServer();
     const patch = await samplePatch('under way');

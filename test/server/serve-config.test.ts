@@ -53,6 +53,7 @@ signature:
 limits:
   connections_at_once: 100
   requests_at_once: 90
+  connections_per_client: 90
   requests_per_client: 80
   uploads_at_once: 7
   header_seconds: 6
@@ -112,6 +113,7 @@ test('every key arrives, every path from the folder of the file', () => {
     limits: {
       connectionsAtOnce: 100,
       requestsAtOnce: 90,
+      connectionsPerClient: 90,
       requestsPerClient: 80,
       uploadsAtOnce: 7,
       headerSeconds: 6,
@@ -136,6 +138,7 @@ const BY_DEFAULT = {
   limits: {
     connectionsAtOnce: 512,
     requestsAtOnce: 256,
+    connectionsPerClient: 256,
     requestsPerClient: 128,
     uploadsAtOnce: 16,
     headerSeconds: 10,

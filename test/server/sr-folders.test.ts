@@ -1,4 +1,12 @@
-import { mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, expect, test } from 'vitest';
 import { FolderRepository } from '../../src/pool/folder-repository.js';
@@ -50,6 +58,20 @@ test('an SR whose file system is not mounted stays what it is, out of reach', as
   rmSync(join(folder, 'one'), { recursive: true });
   renameSync(join(folder, 'elsewhere'), join(folder, 'one'));
   expect((await start(SRS)).warnings.join('\n')).not.toContain('out of reach');
+});
+
+test('an SR whose folder cannot be read stays what it is, out of reach; a new one there is refused', async () => {
+  const { folder, state, start, refused } = place();
+  const { repositories } = await start(SRS);
+  renameSync(join(folder, 'one'), join(folder, 'elsewhere'));
+  symlinkSync('one', join(folder, 'one'));
+  const without = await start(SRS);
+  expect(without.repositories.map(({ uuid }) => uuid)).toEqual(repositories.map(({ uuid }) => uuid));
+  expect(without.warnings.join('\n')).toContain('out of reach: its mark cannot be read (ELOOP)');
+  const opened = without.repositories.map((options) => FolderRepository.open(options));
+  expect(await Promise.all(opened.map((one) => one.isReachable()))).toEqual([false, true]);
+  rmSync(join(state, 'repositories.json'));
+  expect((await refused(SRS)).context.path).toBe(join(folder, 'one'));
 });
 
 test('another SR in the folder is not taken for the one that was there', async () => {

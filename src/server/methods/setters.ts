@@ -26,6 +26,9 @@ const CONFIGURED: Readonly<Record<Configured, Role>> = {
 /** Of a whole `other_config`: it is in memory, in the journal and in every event of its record. */
 const MAX_CONFIG_CHARACTERS = 256 * KIB;
 
+/** The same of a task: everybody may have hundreds of them. */
+const MAX_TASK_CONFIG_CHARACTERS = 16 * KIB;
+
 const NAME_FIELDS = ['name_label', 'name_description'] as const;
 
 function nameSetters(name: Named): MethodTable {
@@ -56,8 +59,9 @@ async function changeConfig(
     const { other_config, uuid } = draft.get(name, self);
     const changed = change(other_config, uuid);
     const length = JSON.stringify(changed).length;
-    if (length > MAX_CONFIG_CHARACTERS) {
-      const reason = `${MAX_CONFIG_CHARACTERS} characters at most`;
+    const most = name === 'task' ? MAX_TASK_CONFIG_CHARACTERS : MAX_CONFIG_CHARACTERS;
+    if (length > most) {
+      const reason = `${most} characters at most`;
       throw new PoolError('VALUE_NOT_SUPPORTED', ['other_config', String(length), reason]);
     }
     draft.update(name, self, { other_config: changed });

@@ -1,12 +1,16 @@
+import { KIB } from '../../units.js';
 import { VOID } from '../rpc-value.js';
 import { method, type MethodTable } from '../rpc/method.js';
 import { float, text } from '../rpc/parameters.js';
+
+/** Of each text: everybody may make tasks, and they are in memory, in the journal and in events. */
+const MAX_TASK_CHARACTERS = 4 * KIB;
 
 /** Everybody may make tasks, and end his own. */
 export const taskMethods: MethodTable = {
   'task.create': method({
     role: 'read-only',
-    parameters: [text('label'), text('description')],
+    parameters: [text('label', MAX_TASK_CHARACTERS), text('description', MAX_TASK_CHARACTERS)],
     run: async ({ pool, owners, session }, [label, description]) => {
       owners.requireRoom(session.account);
       const task = await pool.tasks.create(label, description);

@@ -2,11 +2,15 @@ import type { Ref } from '../../pool/fields.js';
 import type { Pool } from '../../pool/open-pool.js';
 import { PoolError } from '../../pool/pool-error.js';
 import { trace } from '../../trace.js';
+import { KIB } from '../../units.js';
 import type { RpcValue } from '../rpc-value.js';
 import { encodeXmlValue } from './xml-encode.js';
 
 /** Calls that go on at once; who makes more does not look at his tasks. */
 const MAX_UNDER_WAY = 256;
+
+/** More than a long list of references has. */
+const MAX_RESULT_CHARACTERS = 256 * KIB;
 
 /** What a call does, told of its task and of the end of the server. */
 export type AsyncWork = (task: Ref, signal: AbortSignal) => Promise<RpcValue> | RpcValue;
@@ -51,11 +55,11 @@ export class AsyncCalls {
 
   async #run(task: Ref, work: AsyncWork): Promise<PoolError | undefined> {
     try {
-      const result = await work(task, this.#closing.signal);
+      const result = storable(encodeXmlValue(await work(task, this.#closing.signal)));
       await this.#pool.database.change((draft) => {
         // Calls that follow the task themselves have ended it with what they did.
         const status = draft.find('task', task)?.status;
-        if (isUnderWay(status)) this.#pool.tasks.succeedIn(draft, task, encodeXmlValue(result));
+        if (isUnderWay(status)) this.#pool.tasks.succeedIn(draft, task, result);
       });
       return undefined;
     } catch (cause) {
@@ -80,6 +84,13 @@ export class AsyncCalls {
     this.#closing.abort();
     await Promise.all(this.#underWay);
   }
+}
+
+/** The result of a task is in memory, in the journal and in events. @throws PoolError VALUE_NOT_SUPPORTED */
+function storable(result: string): string {
+  if (result.length <= MAX_RESULT_CHARACTERS) return result;
+  const reason = `the result of a task has ${MAX_RESULT_CHARACTERS} characters at most: call it without Async`;
+  throw new PoolError('VALUE_NOT_SUPPORTED', ['result', String(result.length), reason]);
 }
 
 function isUnderWay(status: string | undefined): boolean {

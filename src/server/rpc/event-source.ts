@@ -138,13 +138,9 @@ export class EventSource {
   #everything(follows: Subscription): RpcValue[] {
     const { generation } = this.#database;
     return CLASS_NAMES.flatMap((className) =>
-      this.#database
-        .getAll(className)
-        .filter((ref) => follows(className, ref))
-        .map((ref) => {
-          const record = this.#database.getRecord(className, ref);
-          return this.#event({ className, ref, operation: 'add', generation, record });
-        }),
+      Object.entries(this.#database.getAllRecords(className))
+        .filter(([ref]) => follows(className, ref))
+        .map(([ref, record]) => this.#event({ className, ref, operation: 'add', generation, record })),
     );
   }
 

@@ -52,7 +52,10 @@ function readMap(value: RpcValue): Readonly<Record<string, string>> | undefined 
   return texts.length === entries.length ? Object.fromEntries(texts) : undefined;
 }
 
-export const text = (name: string): Parameter<string> => ({ name, read: readText });
+export const text = (name: string, maxCharacters = MAX_TEXT_CHARACTERS): Parameter<string> => ({
+  name,
+  read: (value) => (typeof value === 'string' && value.length <= maxCharacters ? value : undefined),
+});
 export const integer = (name: string): Parameter<number> => ({ name, read: readInteger });
 export const float = (name: string): Parameter<number> => ({ name, read: readFloat });
 export const texts = (name: string): Parameter<readonly string[]> => ({ name, read: readTexts });

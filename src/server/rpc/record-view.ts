@@ -54,8 +54,8 @@ export class RecordView {
 
   /** `get_all_records` */
   allRecords(name: ClassName): RpcStruct {
-    const { database } = this.#pool;
-    return Object.fromEntries(database.getAll(name).map((ref) => [ref, this.record(name, ref)]));
+    const records = Object.entries(this.#pool.database.getAllRecords(name));
+    return Object.fromEntries(records.map(([ref, record]) => [ref, this.of(name, ref, record)]));
   }
 
   /** The fields that have a getter. */
