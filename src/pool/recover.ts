@@ -47,21 +47,37 @@ interface Found {
 
 async function recoverRepository(
   repository: StorageRepository,
-  { database, vdis }: RecoverOptions,
+  { database, vdis }: Pick<RecoverOptions, 'database' | 'vdis'>,
   found: Found,
 ): Promise<void> {
   const sr = database.findByUuid('SR', repository.facts.uuid);
-  const records = database.all('VDI').filter(([, { SR }]) => SR === sr);
-  // Nothing is under way yet: whatever is unfinished is dead.
+  const all = database.all('VDI').filter(([, { SR }]) => SR === sr);
+  // At a start nothing is under way yet: whatever is unfinished is dead.
+  const records = all.filter(([ref]) => !vdis.isUnderWay(ref));
   found.remains.push(...(await repository.removeRemains(new Set(records.map(([, { uuid }]) => uuid)))));
   const disks = new Set(await repository.listVdis());
   for (const [ref, { uuid, state }] of records) {
+    // Somebody may have begun with it since.
+    if (vdis.isUnderWay(ref)) continue;
     if (state === 'ready' && disks.has(uuid)) continue;
     (state === 'ready' ? found.lostVdis : found.unfinishedVdis).push(uuid);
     await vdis.remove(ref);
   }
-  const known = new Set(records.map(([, { uuid }]) => uuid));
+  const known = new Set(all.map(([, { uuid }]) => uuid));
   found.unknownDisks.push(...[...disks].filter((uuid) => !known.has(uuid)));
+}
+
+/**
+ * The same for one storage repository that is there again, while others work: what is under way is left alone. (A disk
+ * whose record is newer than this look counts as unknown.)
+ */
+export async function recoverAttached(
+  repository: StorageRepository,
+  { database, vdis }: Pick<RecoverOptions, 'database' | 'vdis'>,
+): Promise<RecoveryReport> {
+  const found: Found = { unfinishedVdis: [], lostVdis: [], remains: [], unknownDisks: [] };
+  await recoverRepository(repository, { database, vdis }, found);
+  return { torn: undefined, ...found, patches: [], tasks: [], unreachableSrs: [] };
 }
 
 /** Puts everything in order that a process left which was killed at any moment. Before the first call is served. */

@@ -5,6 +5,14 @@ import { handleExportRawVdi, handleImportRawVdi } from './handle-raw-vdi.js';
 import type { Route } from './routes.js';
 import type { TaskOwners } from './task-owners.js';
 
+/** That the server lives may be seen by all. */
+export const healthRoute: Route = {
+  methods: ['GET', 'HEAD'],
+  path: '/health',
+  needs: 'nothing',
+  handle: async (exchange) => exchange.send(200, 'application/json', '{"status":"ok"}\n'),
+};
+
 /** The requests with large bodies, with the roles that XAPI asks for, and the only one that is for everybody. */
 export function poolRoutes(pool: Pool, owners: TaskOwners): readonly Route[] {
   return [
@@ -34,11 +42,6 @@ export function poolRoutes(pool: Pool, owners: TaskOwners): readonly Route[] {
       needs: 'vm-admin',
       handle: (request) => handleExportRawVdi(pool, owners, request),
     },
-    {
-      methods: ['GET', 'HEAD'],
-      path: '/health',
-      needs: 'nothing',
-      handle: async (exchange) => exchange.send(200, 'application/json', '{"status":"ok"}\n'),
-    },
+    healthRoute,
   ];
 }
