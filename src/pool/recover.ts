@@ -38,7 +38,8 @@ export interface RecoverOptions {
   readonly torn: TornEnd | undefined;
 }
 
-interface Found {
+/** The same of one storage repository. */
+export interface RepositoryReport {
   readonly unfinishedVdis: string[];
   readonly lostVdis: string[];
   readonly remains: string[];
@@ -48,7 +49,7 @@ interface Found {
 async function recoverRepository(
   repository: StorageRepository,
   { database, vdis }: Pick<RecoverOptions, 'database' | 'vdis'>,
-  found: Found,
+  found: RepositoryReport,
 ): Promise<void> {
   const sr = database.findByUuid('SR', repository.facts.uuid);
   const all = database.all('VDI').filter(([, { SR }]) => SR === sr);
@@ -74,10 +75,10 @@ async function recoverRepository(
 export async function recoverAttached(
   repository: StorageRepository,
   { database, vdis }: Pick<RecoverOptions, 'database' | 'vdis'>,
-): Promise<RecoveryReport> {
-  const found: Found = { unfinishedVdis: [], lostVdis: [], remains: [], unknownDisks: [] };
+): Promise<RepositoryReport> {
+  const found: RepositoryReport = { unfinishedVdis: [], lostVdis: [], remains: [], unknownDisks: [] };
   await recoverRepository(repository, { database, vdis }, found);
-  return { torn: undefined, ...found, patches: [], tasks: [], unreachableSrs: [] };
+  return found;
 }
 
 /** Puts everything in order that a process left which was killed at any moment. Before the first call is served. */
@@ -86,7 +87,7 @@ export async function recover(options: RecoverOptions): Promise<RecoveryReport> 
   for (const name of await readdir(temporaryFolder)) {
     await rm(join(temporaryFolder, name), { recursive: true, force: true });
   }
-  const found: Found = { unfinishedVdis: [], lostVdis: [], remains: [], unknownDisks: [] };
+  const found: RepositoryReport = { unfinishedVdis: [], lostVdis: [], remains: [], unknownDisks: [] };
   const unreachableSrs: string[] = [];
   for (const repository of repositories.all) {
     if (await repository.isReachable()) await recoverRepository(repository, options, found);

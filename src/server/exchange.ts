@@ -13,6 +13,8 @@ const COMMON_HEADERS = { 'Cache-Control': 'no-store', 'X-Content-Type-Options': 
 const LINGER_MILLISECONDS = 3000;
 const LINGER_BYTES = 8 * MIB;
 
+type PaceLimits = Pick<Limits, 'idleSeconds' | 'idleBytes'>;
+
 /** A request and its answer, as the handlers use them. */
 export class Exchange {
   readonly request: IncomingMessage;
@@ -69,8 +71,8 @@ export class Exchange {
     this.#expectsContinue = false;
   }
 
-  #pace(): Pace {
-    return new Pace(this.#limits, (found) =>
+  #pace(limits: PaceLimits = this.#limits): Pace {
+    return new Pace(limits, (found) =>
       this.stop(new HttpRefusal('REQUEST_TIMEOUT', `the client is too slow: ${found}`)),
     );
   }
@@ -78,10 +80,11 @@ export class Exchange {
   /**
    * The body, once. The chunks are the receiver's.
    *
+   * @param limits how fast it must come at least; default: the server's limits
    * @throws the reason of {@link signal}; the error of a connection that breaks off
    */
-  async *body(): AsyncGenerator<Uint8Array> {
-    const pace = this.#pace();
+  async *body(limits?: PaceLimits): AsyncGenerator<Uint8Array> {
+    const pace = this.#pace(limits);
     const { signal } = this;
     const onAbort = (): void => void this.request.destroy();
     const chunks = chunksOf(this.request);

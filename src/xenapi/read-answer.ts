@@ -20,19 +20,13 @@ export class TooLongError extends Error {
  * The body of an answer as text.
  *
  * @param maximumBytes what is longer is not read to its end
- * @param onPart called whenever some of it has come
  * @throws TooLongError; the connection's own error, also when it broke off
  */
-export async function readText(
-  response: IncomingMessage,
-  maximumBytes: number,
-  onPart?: () => void,
-): Promise<string> {
+export async function readText(response: IncomingMessage, maximumBytes: number): Promise<string> {
   const parts: Buffer[] = [];
   let bytes = 0;
   for await (const part of response as AsyncIterable<Buffer>) {
     bytes += part.length;
-    onPart?.();
     if (bytes > maximumBytes) throw new TooLongError(`more than ${maximumBytes} bytes`);
     parts.push(part);
   }

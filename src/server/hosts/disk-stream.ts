@@ -2,10 +2,11 @@ import { PatchVdiError } from '../../errors.js';
 import type { DiskBytes } from '../../pool/storage.js';
 import { defineStruct } from '../../struct.js';
 import { MIB } from '../../units.js';
+import { ALIVE_MILLISECONDS } from './internal-call.js';
 
 /*
  * Part of a disk on its way between two hosts, without its zeros: runs in ascending order, each with a head that says
- * where it goes and how long it is. The last head has the length 0 and the end of the part, so that a stream that was
+ * where it goes and how long it is. While one host looks through a large hole it says now and then that it is alive. The last head has the length 0 and the end of the part, so that a stream that was
  * cut off is never taken for a whole one.
  */
 
@@ -17,8 +18,11 @@ export const runHead = defineStruct('run', 'big', 16, {
   offset: [0, 'u64'],
   /** Bytes that follow; 0 in the last one. */
   length: [8, 'u32'],
-  reserved: [12, 'u32'],
+  /** 0: a run, or the end; 1: nothing new, without bytes. */
+  kind: [12, 'u32'],
 });
+
+const ALIVE = 1;
 
 const MAX_RUN_BYTES = MIB;
 
@@ -28,20 +32,51 @@ export interface DiskPart {
   readonly end: number;
 }
 
+function frameOf({ offset, bytes }: DiskBytes): Uint8Array {
+  const head = runHead.encode({ offset: BigInt(offset), length: bytes.length });
+  const frame = new Uint8Array(head.length + bytes.length);
+  frame.set(head);
+  frame.set(bytes, head.length);
+  return frame;
+}
+
+/** What has come, or undefined when it takes longer. */
+async function orLater<Value>(value: Promise<Value>): Promise<Value | undefined> {
+  let timer: NodeJS.Timeout | undefined;
+  const later = new Promise<undefined>((resolve) => {
+    timer = setTimeout(() => resolve(undefined), ALIVE_MILLISECONDS);
+  });
+  try {
+    return await Promise.race([value, later]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 /** @param runs of that part; their buffers are copied. What comes out is the receiver's. */
 export async function* encodeRuns(
-  runs: AsyncIterable<DiskBytes> | Iterable<DiskBytes>,
-  { end }: DiskPart,
+  runs: AsyncIterable<DiskBytes>,
+  { start, end }: DiskPart,
 ): AsyncGenerator<Uint8Array> {
-  for await (const { offset, bytes } of runs) {
-    for (let at = 0; at < bytes.length; at += MAX_RUN_BYTES) {
-      const piece = bytes.subarray(at, at + MAX_RUN_BYTES);
-      const head = runHead.encode({ offset: BigInt(offset + at), length: piece.length });
-      const frame = new Uint8Array(head.length + piece.length);
-      frame.set(head);
-      frame.set(piece, head.length);
-      yield frame;
+  const iterator = runs[Symbol.asyncIterator]();
+  let at = start;
+  try {
+    for (;;) {
+      const next = iterator.next();
+      let result = await orLater(next);
+      while (result === undefined) {
+        yield runHead.encode({ offset: BigInt(at), length: 0, kind: ALIVE });
+        result = await orLater(next);
+      }
+      if (result.done === true) break;
+      const { offset, bytes } = result.value;
+      for (let from = 0; from < bytes.length; from += MAX_RUN_BYTES) {
+        yield frameOf({ offset: offset + from, bytes: bytes.subarray(from, from + MAX_RUN_BYTES) });
+      }
+      at = offset + bytes.length;
     }
+  } finally {
+    await iterator.return?.();
   }
   yield runHead.encode({ offset: BigInt(end), length: 0 });
 }
@@ -70,10 +105,9 @@ class HeadReader {
   }
 
   /** And begins a new one. */
-  next(): { readonly offset: bigint; readonly length: number } {
+  next(): { readonly offset: bigint; readonly length: number; readonly kind: number } {
     this.#filled = 0;
-    const { offset, length, reserved } = runHead.decode(this.#bytes);
-    return { offset, length: reserved === 0 ? length : Number.NaN };
+    return runHead.decode(this.#bytes);
   }
 }
 
@@ -107,18 +141,16 @@ export async function* decodeRuns(
       from += reader.take(chunk.subarray(from));
       if (!reader.whole) continue;
       const head = reader.next();
-      const inside = head.offset >= BigInt(at) && head.offset + BigInt(head.length || 0) <= BigInt(part.end);
-      if (!inside || !(head.length <= MAX_RUN_BYTES)) {
-        throw fault(
-          name,
-          at,
-          `${head.length} bytes at ${head.offset}`,
-          `a run between ${at} and ${part.end}`,
-        );
+      const { offset, length, kind } = head;
+      if (kind === ALIVE && length === 0 && offset === BigInt(at)) continue;
+      const inside = offset >= BigInt(at) && offset + BigInt(length) <= BigInt(part.end);
+      if (!inside || length > MAX_RUN_BYTES || kind !== 0) {
+        const found = `${length} bytes at ${offset}, of kind ${kind}`;
+        throw fault(name, at, found, `a run between ${at} and ${part.end}`);
       }
-      ended = head.length === 0;
-      if (ended && head.offset !== BigInt(part.end)) {
-        throw fault(name, at, `an end at ${head.offset}`, `an end at ${part.end}`);
+      ended = length === 0;
+      if (ended && offset !== BigInt(part.end)) {
+        throw fault(name, at, `an end at ${offset}`, `an end at ${part.end}`);
       }
       at = Number(head.offset);
       left = head.length;

@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import type { ClientRequest } from 'node:http';
+import type { ClientRequest, IncomingMessage } from 'node:http';
 import { PatchVdiError } from '../../errors.js';
 import { StallClock, describeSilence } from '../../io/idle-timeout.js';
 import { IterableSource } from '../../io/iterable-source.js';
@@ -7,14 +7,14 @@ import { PoolError, type PoolErrorCode } from '../../pool/pool-error.js';
 import type { DiskBytes } from '../../pool/storage.js';
 import { printable } from '../../signature/printable.js';
 import { answerTo, brokenConnection, limitRequest, openRequest, type Server } from '../../xenapi/exchange.js';
-import { getStream } from '../../xenapi/get-stream.js';
+import { getStream, type ServerDownload } from '../../xenapi/get-stream.js';
 import { putStream } from '../../xenapi/put-stream.js';
-import { readText, refusal } from '../../xenapi/read-answer.js';
+import { refusal } from '../../xenapi/read-answer.js';
 import { UNKNOWN_OUTCOME, serverFailure } from '../../xenapi/server-failure.js';
 import { isXenApiError } from '../../xenapi/xen-api-error.js';
+import { readLines } from './call-lines.js';
 import { decodeRuns, encodeRuns, type DiskPart } from './disk-stream.js';
 import {
-  MAX_ANSWER_BYTES,
   PASSED_ON,
   SILENCE_MILLISECONDS,
   callPath,
@@ -25,6 +25,8 @@ import { channelBinding, proofField, type Sender } from './proof.js';
 
 /** Where the streams of disks are. */
 export const DISK_PATH = '/internal/disk';
+/** Where a slave gets the patches of its master. */
+export const PATCH_PATH = '/internal/patch';
 
 /** The other side of a link, and how it is talked to. It may change: certificates are renewed. */
 export interface Peer {
@@ -41,6 +43,10 @@ export interface CallLimits {
   readonly signal?: AbortSignal | undefined;
   /** Until all of the answer is there; default: as long as the other side shows that it is alive. */
   readonly timeoutMilliseconds?: number | undefined;
+}
+
+export interface CallOptions<Progress> extends CallLimits {
+  readonly onProgress?: ((step: Progress) => void) | undefined;
 }
 
 /** A disk of another host. */
@@ -95,10 +101,14 @@ export class HostLink {
   }
 
   /** Makes a call, and checks what comes back. */
-  async call<Request extends v.GenericSchema, Answer extends v.GenericSchema>(
-    { name, answer }: InternalCall<Request, Answer>,
+  async call<
+    Request extends v.GenericSchema,
+    Answer extends v.GenericSchema,
+    Progress extends v.GenericSchema,
+  >(
+    { name, answer, progress }: InternalCall<Request, Answer, Progress>,
     parameters: v.InferInput<Request>,
-    { signal, timeoutMilliseconds }: CallLimits = {},
+    { onProgress, ...limits }: CallOptions<v.InferOutput<Progress>> = {},
   ): Promise<v.InferOutput<Answer>> {
     const { server } = this.#peer();
     const body = Buffer.from(JSON.stringify(parameters));
@@ -108,8 +118,12 @@ export class HostLink {
       headers: { 'Content-Type': 'application/json', 'Content-Length': String(body.length) },
       headersFor: this.#proof('POST'),
     } as const;
-    const text = await this.#exchange(server, name, signal, timeoutMilliseconds, async () => {
-      const request = await openRequest(server, head, signal);
+    const onLine = (line: string): void => {
+      const step = v.safeParse(progress, stepOf(line), { abortEarly: true });
+      if (step.success) onProgress?.(step.output);
+    };
+    const text = await this.#exchange(server, name, limits, onLine, async () => {
+      const request = await openRequest(server, head, limits.signal);
       return { request, send: () => void request.end(body) };
     });
     return this.#result(text, name, answer);
@@ -118,8 +132,8 @@ export class HostLink {
   async #exchange(
     server: Server,
     operation: string,
-    signal: AbortSignal | undefined,
-    timeoutMilliseconds: number | undefined,
+    { signal, timeoutMilliseconds = MAX_CALL_MILLISECONDS }: CallLimits,
+    onLine: (line: string) => void,
     open: () => Promise<{ readonly request: ClientRequest; readonly send: () => void }>,
   ): Promise<string> {
     const silent = (found: string): PatchVdiError =>
@@ -128,9 +142,8 @@ export class HostLink {
         leftBehind: UNKNOWN_OUTCOME,
       });
     const { request, send } = await open();
-    const tooLate = (): Error =>
-      silent(`no complete answer after ${(timeoutMilliseconds ?? MAX_CALL_MILLISECONDS) / 1000} seconds`);
-    const limit = limitRequest(request, timeoutMilliseconds ?? MAX_CALL_MILLISECONDS, tooLate, signal);
+    const tooLate = (): Error => silent(`no complete answer after ${timeoutMilliseconds / 1000} seconds`);
+    const limit = limitRequest(request, timeoutMilliseconds, tooLate, signal);
     let stalled: Error | undefined;
     const clock = new StallClock(SILENCE_MILLISECONDS, () => {
       stalled = silent(describeSilence(SILENCE_MILLISECONDS));
@@ -144,7 +157,10 @@ export class HostLink {
       if (response.statusCode !== 200) {
         throw await refusal(response, { address: server.address, operation, secrets: [] });
       }
-      return await readText(response, MAX_ANSWER_BYTES, () => clock.start());
+      return await readLines(
+        watchedChunks(response, () => clock.start()),
+        onLine,
+      );
     } catch (error) {
       if (signal?.aborted === true) throw signal.reason;
       if (isXenApiError(error)) throw passedOn(error.code, error.parameters, server.address.name);
@@ -188,7 +204,11 @@ export class HostLink {
     const query = { sr, vdi, start: String(start), end: String(end) };
     const headersFor = this.#proof('GET');
     try {
-      const stream = await getStream(server, { path: DISK_PATH, query, headersFor, secrets: [], signal });
+      const timeouts = { ...server.timeouts, stall: SILENCE_MILLISECONDS };
+      const stream = await getStream(
+        { ...server, timeouts },
+        { path: DISK_PATH, query, headersFor, secrets: [], signal },
+      );
       try {
         yield* decodeRuns(stream.chunks, { start, end }, server.address.name);
       } finally {
@@ -226,6 +246,17 @@ export class HostLink {
     }
   }
 
+  /** From the master: the bytes of a patch. Closed by the caller. */
+  async openPatch(uuid: string, signal?: AbortSignal): Promise<ServerDownload> {
+    const { server } = this.#peer();
+    const headersFor = this.#proof('GET');
+    try {
+      return await getStream(server, { path: PATCH_PATH, query: { uuid }, headersFor, secrets: [], signal });
+    } catch (error) {
+      throw this.#translated(error);
+    }
+  }
+
   #translated(error: unknown): unknown {
     return isXenApiError(error) ? passedOn(error.code, error.parameters, this.name) : error;
   }
@@ -233,6 +264,25 @@ export class HostLink {
 
 /** What a timer takes (Node, `setTimeout`). */
 const MAX_CALL_MILLISECONDS = 2_147_483_647;
+
+/** @throws Error when the connection breaks off before the end of the answer */
+async function* watchedChunks(response: IncomingMessage, onChunk: () => void): AsyncGenerator<Buffer> {
+  for await (const chunk of response as AsyncIterable<Buffer>) {
+    onChunk();
+    yield chunk;
+  }
+  if (!response.complete) throw new Error('the answer broke off');
+}
+
+/** What a line says of the progress; undefined for one that says nothing. */
+function stepOf(line: string): unknown {
+  try {
+    const value: unknown = JSON.parse(line);
+    return typeof value === 'object' && value !== null && 'progress' in value ? value.progress : undefined;
+  } catch {
+    return undefined;
+  }
+}
 
 function issuePlace(issue: v.BaseIssue<unknown>): string {
   const path = v.getDotPath(issue);

@@ -4,17 +4,20 @@ import type { PoolErrorCode } from '../../pool/pool-error.js';
 
 /*
  * Calls between the hosts of a pool: `POST /internal/call/NAME` with a body of JSON. The answer is 200 whatever becomes
- * of the call; spaces come while it takes its time, so that silence means that the other side is gone; then
- * `{"result": …}` or `{"error": {"code", "parameters"}}`. Whoever called and goes away cancels it.
+ * of the call, and its body lines (call-lines.ts): some while it takes its time, so that silence means that the other
+ * side is gone; the last one is `{"result": …}` or `{"error": {"code", "parameters"}}`. Whoever called and goes away
+ * cancels it.
  */
 
 type Schema = v.GenericSchema;
 
-/** A call: its name, and what goes in and comes out. Both sides check both. */
-export interface InternalCall<Request extends Schema, Answer extends Schema> {
+/** A call: its name, and what goes in and comes out. Who gets something checks it. */
+export interface InternalCall<Request extends Schema, Answer extends Schema, Progress extends Schema> {
   readonly name: string;
   readonly request: Request;
   readonly answer: Answer;
+  /** What it tells of its progress; a step that is none is passed over. */
+  readonly progress: Progress;
 }
 
 /** Longer requests and answers are refused. */
@@ -33,8 +36,22 @@ export function internalCall<const Request extends Schema, const Answer extends 
   name: string,
   request: Request,
   answer: Answer,
-): InternalCall<Request, Answer> {
-  return { name, request, answer };
+): InternalCall<Request, Answer, v.NeverSchema<undefined>> {
+  return { name, request, answer, progress: v.never() };
+}
+
+/** One that tells how far it is. */
+export function longCall<
+  const Request extends Schema,
+  const Answer extends Schema,
+  const Progress extends Schema,
+>(
+  name: string,
+  request: Request,
+  answer: Answer,
+  progress: Progress,
+): InternalCall<Request, Answer, Progress> {
+  return { name, request, answer, progress };
 }
 
 /**
@@ -43,6 +60,7 @@ export function internalCall<const Request extends Schema, const Answer extends 
  */
 export const PASSED_ON: ReadonlySet<PoolErrorCode> = new Set<PoolErrorCode>([
   'CANNOT_FETCH_PATCH',
+  'CANNOT_FIND_PATCH',
   'INVALID_PATCH',
   'INVALID_PATCH_WITH_LOG',
   'OTHER_OPERATION_IN_PROGRESS',

@@ -1,3 +1,4 @@
+import { timingSafeEqual } from 'node:crypto';
 import type { Draft } from '../../pool/draft.js';
 import type { Ref } from '../../pool/fields.js';
 import { PoolError } from '../../pool/pool-error.js';
@@ -31,7 +32,7 @@ export function recordJoin(draft: Draft, request: JoinRequest, rules: MemberRule
   const hosts = draft.all('host');
   const known = hosts.find(([, { uuid }]) => uuid === request.hostUuid);
   // Also the master: it has no token.
-  if (known !== undefined && known[1].join_token !== request.joinToken) {
+  if (known !== undefined && !isSameToken(known[1].join_token, request.joinToken)) {
     throw new PoolError('VALUE_NOT_SUPPORTED', [
       'host',
       request.hostUuid,
@@ -46,6 +47,11 @@ export function recordJoin(draft: Draft, request: JoinRequest, rules: MemberRule
   const [refused] = recordAnnouncement(draft, host, request, rules);
   if (refused !== undefined) throw new PoolError('VALUE_NOT_SUPPORTED', ['SR', refused.uuid, refused.reason]);
   return host;
+}
+
+function isSameToken(known: string, given: string): boolean {
+  const [one, other] = [Buffer.from(known), Buffer.from(given)];
+  return one.length > 0 && one.length === other.length && timingSafeEqual(one, other);
 }
 
 /** As part of a change: what a host says of itself. @returns the SRs that it may not have */

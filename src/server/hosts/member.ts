@@ -18,7 +18,7 @@ const PING_MILLISECONDS = 10_000;
 /** One lost answer is no reason to detach anything. */
 const MISSES = 2;
 
-const TIMEOUTS = { ...DEFAULT_TIMEOUTS, connect: 10_000, stall: 120_000 };
+const TIMEOUTS = { ...DEFAULT_TIMEOUTS, connect: 10_000 };
 
 export interface MemberOptions {
   readonly pool: Pool;
@@ -28,6 +28,10 @@ export interface MemberOptions {
   readonly heartbeatMilliseconds: number;
   /** Milliseconds since 1970. */
   readonly now: () => number;
+  /** What is to be done when a host is there (again), after its disks were put in order; again if it fails. */
+  readonly onAttached?: ((host: Ref, link: HostLink) => Promise<void>) | undefined;
+  /** It does not answer, has started again, or was ejected. */
+  readonly onDetached?: ((host: Ref) => void) | undefined;
   readonly log: Pick<ServerLog, 'info' | 'warn' | 'recovered'>;
 }
 
@@ -49,6 +53,8 @@ export class Member {
   /** Those that were not looked through since they came back. */
   readonly #unchecked = new Set<string>();
   #misses = MISSES;
+  /** Whether {@link MemberOptions.onAttached} is done. */
+  #isTold = false;
   #wake: (() => void) | undefined;
   #isAwake = false;
   readonly #loop: Promise<void>;
@@ -116,6 +122,7 @@ export class Member {
       this.#unchecked.add(uuid);
       pool.repositories.add(repository);
     }
+    this.#tellDetached();
     this.#isAwake = true;
     this.#wake?.();
   }
@@ -134,6 +141,7 @@ export class Member {
   async close(): Promise<void> {
     this.#stop.abort();
     await this.#loop;
+    this.#tellDetached();
     for (const uuid of this.#repositories.keys()) this.#drop(uuid);
   }
 
@@ -179,8 +187,10 @@ export class Member {
     } catch (error) {
       if (signal.aborted) return;
       this.#misses += 1;
-      if (wasUp && !this.isUp)
+      if (wasUp && !this.isUp) {
+        this.#tellDetached();
         log.warn(`host ${this.#name} does not answer: ${printable(String(error), 300)}`);
+      }
     }
     await this.#record();
     if (this.isUp) await this.#lookThrough();
@@ -233,5 +243,13 @@ export class Member {
         throw error;
       }
     }
+    if (this.#isTold) return;
+    await this.#options.onAttached?.(this.host, this.link);
+    this.#isTold = true;
+  }
+
+  #tellDetached(): void {
+    if (this.#isTold) this.#options.onDetached?.(this.host);
+    this.#isTold = false;
   }
 }

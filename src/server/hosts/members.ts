@@ -9,6 +9,7 @@ import { HELLO, JOIN_PATH, joinRequestSchema, type Announcement, type JoinReques
 import type { HostLink } from './host-link.js';
 import { Member, keyOfHost, type MemberOptions } from './member.js';
 import { recordAnnouncement, recordJoin, removeMember, type MemberRules } from './member-records.js';
+import { patchRoute } from './patch-of-master.js';
 import { hostKey } from './proof.js';
 import { internalRoutes, served } from './serve-calls.js';
 
@@ -124,8 +125,10 @@ export class Members {
     ];
     const onFailure = (call: string, error: unknown): void =>
       this.#options.log.warn(`${call}: ${printable(String(error), 300)}`);
+    const check = { sender: 'slave', keyOf: this.keyOf } as const;
     return [
-      ...internalRoutes({ calls, sender: 'slave', keyOf: this.keyOf, onFailure }),
+      ...internalRoutes({ ...check, calls, onFailure }),
+      patchRoute(pool, check),
       {
         methods: ['POST'],
         path: JOIN_PATH,

@@ -4,7 +4,8 @@ import { isPoolError } from '../../pool/pool-error.js';
 import type { Exchange } from '../exchange.js';
 import { HttpRefusal } from '../http-refusal.js';
 import type { Route } from '../routes.js';
-import { ALIVE_MILLISECONDS, MAX_REQUEST_BYTES, callPath, type InternalCall } from './internal-call.js';
+import { AnswerLines } from './call-lines.js';
+import { MAX_REQUEST_BYTES, callPath, type InternalCall } from './internal-call.js';
 import { checkProof, type ProofCheck } from './proof.js';
 
 /** Who calls. */
@@ -15,18 +16,27 @@ export interface Caller {
   readonly signal: AbortSignal;
 }
 
+/** The same, while the call is done. @param Progress what the call tells of it */
+export interface RunningCaller<Progress> extends Caller {
+  readonly progress: (step: Progress) => void;
+}
+
 /** A call with what it does here. */
 export interface ServedCall {
   readonly name: string;
-  readonly run: (request: unknown, caller: Caller) => Promise<unknown>;
+  readonly run: (request: unknown, caller: RunningCaller<unknown>) => Promise<unknown>;
 }
 
 /** @param run what it throws is told to the caller if it is a PoolError, else only that something went wrong */
-export function served<Request extends v.GenericSchema, Answer extends v.GenericSchema>(
-  call: InternalCall<Request, Answer>,
+export function served<
+  Request extends v.GenericSchema,
+  Answer extends v.GenericSchema,
+  Progress extends v.GenericSchema,
+>(
+  call: InternalCall<Request, Answer, Progress>,
   run: (
     request: v.InferOutput<Request>,
-    caller: Caller,
+    caller: RunningCaller<v.InferInput<Progress>>,
   ) => Promise<v.InferInput<Answer>> | v.InferInput<Answer>,
 ): ServedCall {
   return {
@@ -65,23 +75,6 @@ function outcomeOf(error: unknown): unknown {
   return { error: { code: 'INTERNAL_ERROR', parameters: ['see the log of that host'] } };
 }
 
-const SPACE = Buffer.from(' ');
-
-/** Spaces while it takes its time, then the outcome. */
-async function* answerBytes(outcome: Promise<unknown>): AsyncGenerator<Uint8Array> {
-  let done = false;
-  const ended = outcome.finally(() => (done = true));
-  for (;;) {
-    let timer: NodeJS.Timeout | undefined;
-    const tick = new Promise<void>((resolve) => (timer = setTimeout(resolve, ALIVE_MILLISECONDS)));
-    await Promise.race([ended, tick]);
-    clearTimeout(timer);
-    if (done) break;
-    yield SPACE;
-  }
-  yield Buffer.from(JSON.stringify(await ended));
-}
-
 async function answerCall(
   exchange: Exchange,
   { name, run }: ServedCall,
@@ -92,7 +85,8 @@ async function answerCall(
     throw new HttpRefusal('CONTENT_TOO_LARGE', `a call has at most ${MAX_REQUEST_BYTES} bytes`);
   }
   const request = readJson(await exchange.callBody());
-  const outcome = run(request, caller).then(
+  const lines = new AnswerLines();
+  const outcome = run(request, { ...caller, progress: lines.progress }).then(
     (result) => ({ result: result ?? null }),
     (error: unknown) => {
       options.onFailure(name, error);
@@ -101,7 +95,7 @@ async function answerCall(
   );
   try {
     exchange.head(200, { 'Content-Type': 'application/json' });
-    await exchange.sendStream(answerBytes(outcome));
+    await exchange.sendStream(lines.bytes(outcome));
   } finally {
     // Also when nobody listens any more: a server that stops waits for it.
     await outcome;

@@ -6,13 +6,13 @@ import { lockState } from '../../pool/state-lock.js';
 import type { StorageRepository } from '../../pool/storage.js';
 import { printable } from '../../signature/printable.js';
 import { DEFAULT_TIMEOUTS } from '../../xenapi/exchange.js';
-import { parseServerUrl, type ServerAddress } from '../../xenapi/server-address.js';
-import { parseFingerprint } from '../../xenapi/trust.js';
+import { parseServerUrl } from '../../xenapi/server-address.js';
 import { isLoopback } from '../addresses.js';
 import type { PreparedServer } from '../first-start.js';
 import type { ServerLog } from '../log.js';
 import { startServer, type RunningServer } from '../server.js';
 import { Sessions } from '../sessions.js';
+import { announcementOf, bracketed, requireReachable, stateOf } from './announce.js';
 import { HELLO, PING, type Announcement } from './host-calls.js';
 import { HostLink } from './host-link.js';
 import { askToJoin, type JoinOptions } from './join-pool.js';
@@ -43,9 +43,15 @@ export interface SlaveOptions {
   readonly now: () => number;
   readonly log: ServerLog;
   /** More calls that the master may make. */
-  readonly calls?:
-    | ((hostUuid: string, repositories: readonly StorageRepository[]) => readonly ServedCall[])
-    | undefined;
+  readonly calls?: ((scene: SlaveScene) => readonly ServedCall[]) | undefined;
+}
+
+/** What calls of a slave work with. */
+export interface SlaveScene {
+  readonly hostUuid: string;
+  readonly repositories: readonly StorageRepository[];
+  /** To the master; for when it has joined. */
+  readonly master: HostLink;
 }
 
 /** A slave that serves its storage repositories to its master. */
@@ -65,6 +71,19 @@ class Slave {
   readonly #srs: ServedSrs;
   readonly #stop = new AbortController();
   #membership: Membership;
+  readonly #master = new HostLink(() => {
+    const { master, key } = this.#joined;
+    return {
+      server: {
+        address: parseServerUrl(master.url),
+        trust: { kind: 'certificate', sha256: master.certificateSha256 },
+        timeouts: DEFAULT_TIMEOUTS,
+      },
+      sender: 'slave',
+      hostUuid: this.#membership.hostUuid,
+      key,
+    };
+  });
   #telling: Promise<void> = Promise.resolve();
 
   constructor(options: SlaveOptions, membership: Membership) {
@@ -87,11 +106,12 @@ class Slave {
   }
 
   async start(): Promise<ServedSlave> {
-    const { prepared, join, masterUrl } = this.#options;
+    const { prepared, hostName, join, masterUrl } = this.#options;
     const { config } = prepared;
     const server = await this.#listen();
     try {
-      const announcement = await this.#announcement(server.port);
+      this.#port = server.port;
+      const announcement = announcementOf(prepared, hostName, this.#repositories, server.port);
       if (this.#membership.joined === undefined) {
         if (join === undefined) throw notJoined(prepared.stateFolder);
         requireReachable(config.host.address, parseServerUrl(join.url));
@@ -143,7 +163,9 @@ class Slave {
       await this.#knowMaster(certificate);
       return { srs: await Promise.all(this.#repositories.map((one) => stateOf(one))) };
     });
-    const more = this.#options.calls?.(this.#membership.hostUuid, this.#repositories) ?? [];
+    const { hostUuid } = this.#membership;
+    const scene = { hostUuid, repositories: this.#repositories, master: this.#master };
+    const more = this.#options.calls?.(scene) ?? [];
     const calls = [ping, ...this.#srs.calls, ...more];
     const onFailure = (call: string, error: unknown): void => {
       if (!isPoolError(error)) log.warn(`${call}: ${printable(String(error), 300)}`);
@@ -172,27 +194,6 @@ class Slave {
     return { url, name: port === this.#port ? host : `${bracketed(host)}:${port}` };
   }
 
-  async #announcement(port: number): Promise<Announcement> {
-    this.#port = port;
-    const { prepared, hostName } = this.#options;
-    const { nameLabel, address } = prepared.config.host;
-    return {
-      nameLabel,
-      hostname: hostName,
-      address,
-      url: `https://${bracketed(address)}:${port}`,
-      certificate: parseFingerprint(prepared.tls?.fingerprint ?? ''),
-      srs: this.#repositories.map(({ facts }) => ({
-        uuid: facts.uuid,
-        nameLabel: facts.nameLabel,
-        type: facts.type,
-        capabilities: [...facts.capabilities],
-        shared: facts.shared,
-        deviceConfig: { path: facts.deviceConfig['path'] ?? '' },
-      })),
-    };
-  }
-
   /** The master had its certificate renewed: who says so has the key of this host, which nobody but the master makes. */
   async #knowMaster(certificateSha256: string): Promise<void> {
     const joined = this.#joined;
@@ -206,23 +207,10 @@ class Slave {
   async #tell(announcement: Announcement): Promise<void> {
     const { signal } = this.#stop;
     const { log } = this.#options;
-    const link = new HostLink(() => {
-      const { master, key } = this.#joined;
-      return {
-        server: {
-          address: parseServerUrl(master.url),
-          trust: { kind: 'certificate', sha256: master.certificateSha256 },
-          timeouts: DEFAULT_TIMEOUTS,
-        },
-        sender: 'slave',
-        hostUuid: this.#membership.hostUuid,
-        key,
-      };
-    });
     let told: string | undefined;
     while (!signal.aborted) {
       try {
-        await link.call(HELLO, announcement, { signal, timeoutMilliseconds: 4 * HELLO_MILLISECONDS });
+        await this.#master.call(HELLO, announcement, { signal, timeoutMilliseconds: 4 * HELLO_MILLISECONDS });
         log.info(`the master at ${this.#joined.master.url} knows that this host is there`);
         return;
       } catch (error) {
@@ -236,18 +224,6 @@ class Slave {
   }
 }
 
-const bracketed = (host: string): string => (host.includes(':') ? `[${host}]` : host);
-
-async function stateOf(repository: StorageRepository) {
-  const { uuid } = repository.facts;
-  try {
-    return (await repository.isReachable()) ? { uuid, usage: { ...(await repository.usage()) } } : { uuid };
-  } catch {
-    // Out of reach, whatever the reason.
-    return { uuid };
-  }
-}
-
 function notJoined(stateFolder: string): PatchVdiError {
   return new PatchVdiError('usage', 'this host has not joined a pool', {
     context: {
@@ -256,15 +232,6 @@ function notJoined(stateFolder: string): PatchVdiError {
       expected: '--join https://MASTER',
     },
     hint: `to make it a pool of its own, remove ${MEMBERSHIP_FILE} there`,
-  });
-}
-
-/** @throws PatchVdiError `usage` for a host that only this machine can reach, when the master is elsewhere */
-function requireReachable(address: string, master: ServerAddress): void {
-  if (!isLoopback(address) || isLoopback(master.host)) return;
-  throw new PatchVdiError('usage', 'the master cannot reach this host', {
-    context: { found: `address ${address}`, expected: 'an address of this host in its network' },
-    hint: 'listen on all addresses: --listen 0.0.0.0:8443; host.address in the configuration says how it is reached',
   });
 }
 

@@ -9,6 +9,7 @@ import { DiskLocks } from './disk-locks.js';
 import { RUNS_TYPE, decodeRuns, encodeRuns } from './disk-stream.js';
 import { DISK_PATH } from './host-link.js';
 import { callerOf, served, type ServedCall } from './serve-calls.js';
+import { SILENCE_MILLISECONDS } from './internal-call.js';
 import type { ProofCheck } from './proof.js';
 import {
   SR_LIST_VDIS,
@@ -19,6 +20,9 @@ import {
   VDI_DESTROY,
   VDI_FACTS,
 } from './sr-calls.js';
+
+/** The master says that it is alive when it has nothing to send: long holes are no reason to give up. */
+const PACE = { idleSeconds: SILENCE_MILLISECONDS / 1000, idleBytes: 1 };
 
 /** The storage repositories of a slave, for its master. */
 export class ServedSrs {
@@ -128,7 +132,7 @@ export class ServedSrs {
       const { virtualSize } = await sr.vdiFacts(vdi);
       if (end !== virtualSize) throw new HttpRefusal('RANGE_NOT_SATISFIABLE', 'the disk has another size');
       exchange.acceptBody();
-      await sr.fillVdi(vdi, decodeRuns(exchange.body(), { start: 0, end }, 'the master'), { signal });
+      await sr.fillVdi(vdi, decodeRuns(exchange.body(PACE), { start: 0, end }, 'the master'), { signal });
     });
     exchange.send(200, 'text/plain', '');
   }
