@@ -6,7 +6,11 @@ import prettyBytes from 'pretty-bytes';
 import { PatchVdiError } from '../errors.js';
 import type { PreparedServer } from '../server/first-start.js';
 import type { ServeConfig } from '../server/serve-config.js';
-import type { ServedPool } from '../server/serve.js';
+import type { StorageRepository } from '../pool/storage.js';
+import type { ServedSlave, SlaveOptions } from '../server/hosts/serve-slave.js';
+import type { ServeOptions } from '../server/serve.js';
+import type { ServerTrust } from '../xenapi/trust.js';
+import { readPassword, refusePasswordOption } from './password.js';
 import { defaultStateFolder, environmentOfProcess } from './environment.js';
 import { logText } from './log-lines.js';
 import type { CommandContext } from './program.js';
@@ -20,6 +24,11 @@ interface RawServeOptions {
   readonly keyring?: readonly string[];
   readonly logFormat?: 'text' | 'json';
   readonly resetPassword?: string;
+  readonly join?: string;
+  readonly user: string;
+  readonly passwordFile?: string;
+  readonly caFile?: string;
+  readonly fingerprint?: string;
 }
 
 /** `ADDRESS:PORT`, `[::1]:PORT`, `ADDRESS` or `:PORT`. @throws PatchVdiError `usage` */
@@ -68,11 +77,16 @@ function certificateText(tls: PreparedServer['tls']): string | undefined {
   return tls.renewed === undefined ? tls.fingerprint : `${tls.fingerprint}\nnew: ${tls.renewed}`;
 }
 
-async function welcome(prepared: PreparedServer, { pool, url }: ServedPool): Promise<void> {
+async function welcome(
+  prepared: PreparedServer,
+  repositories: readonly StorageRepository[],
+  url: string,
+  master?: string,
+): Promise<void> {
   const columns = columnsOf(process.stderr);
   const { tls, stateFolder, defaultSrUuid } = prepared;
   const srs: string[] = [];
-  for (const repository of pool.repositories.all) {
+  for (const repository of repositories) {
     const { facts } = repository;
     const free = await repository.freeBytes().then(prettyBytes, () => undefined);
     const mark = facts.uuid === defaultSrUuid ? ' (default)' : '';
@@ -82,6 +96,7 @@ async function welcome(prepared: PreparedServer, { pool, url }: ServedPool): Pro
     `patch-vdi ${packageVersion()} serves ${url}`,
     ...fieldLines(
       [
+        ['slave of', master],
         ['state', stateFolder],
         ['storage', srs.join('\n')],
         ['keyrings', prepared.policy.keyrings.join('\n')],
@@ -110,6 +125,64 @@ function collectWithoutMarkingAhead(): void {
   setFlagsFromString('--no-incremental-marking');
 }
 
+/** Whom to believe that he is the master. @throws PatchVdiError `usage` */
+function trustOf({ caFile, fingerprint }: RawServeOptions): ServerTrust {
+  if (caFile !== undefined && fingerprint !== undefined) {
+    throw new PatchVdiError('usage', 'it is not clear which certificate to trust', {
+      context: { found: '--ca-file and --fingerprint', expected: 'one of them' },
+    });
+  }
+  if (caFile !== undefined) return { caFile };
+  return fingerprint === undefined ? 'system' : { fingerprint };
+}
+
+/** What a host that has not joined yet asks its master with. */
+async function joinOptions(
+  raw: RawServeOptions,
+  url: string,
+  signal: AbortSignal,
+): Promise<SlaveOptions['join']> {
+  const { parseServerUrl } = await import('../xenapi/server-address.js');
+  const trust = trustOf(raw);
+  const password = await readPassword({
+    file: raw.passwordFile,
+    stdinIsTaken: false,
+    whose: `${raw.user} at ${parseServerUrl(url).name}`,
+    signal,
+    warn: (words) => say([visibleLines(`warning: ${words}`, columnsOf(process.stderr))]),
+  });
+  return { url, trust, user: raw.user, password, signal };
+}
+
+async function runSlave(
+  raw: RawServeOptions,
+  scene: Pick<ServeOptions, 'prepared' | 'now' | 'log'>,
+  isJoined: boolean,
+  { interrupts: { signal } }: CommandContext,
+): Promise<void> {
+  const { serveSlave } = await import('../server/hosts/serve-slave.js');
+  const { translateApiError } = await import('./api-errors.js');
+  const { join: masterUrl } = raw;
+  const join = masterUrl === undefined || isJoined ? undefined : await joinOptions(raw, masterUrl, signal);
+  let slave: ServedSlave;
+  try {
+    slave = await serveSlave({ ...scene, hostName: hostname(), join, masterUrl });
+  } catch (error) {
+    throw translateApiError(error, { server: masterUrl ?? 'the master', user: raw.user });
+  }
+  try {
+    await welcome(scene.prepared, slave.repositories, slave.url, slave.masterUrl);
+    await untilInterrupted(signal);
+  } finally {
+    await slave.close();
+  }
+}
+
+async function untilInterrupted(signal: AbortSignal): Promise<void> {
+  if (!signal.aborted) await new Promise((done) => signal.addEventListener('abort', done, { once: true }));
+  say(['patch-vdi stops: uploads that are under way are undone.']);
+}
+
 async function runServer(raw: RawServeOptions, context: CommandContext): Promise<void> {
   const stateFolder = raw.state ?? defaultStateFolder();
   if (raw.resetPassword !== undefined) return await resetPasswordOf(raw.resetPassword, stateFolder);
@@ -121,15 +194,21 @@ async function runServer(raw: RawServeOptions, context: CommandContext): Promise
     import('../server/log.js'),
   ]);
   const now = Date.now;
-  const prepared = await prepareServer({ stateFolder, config, hostName: hostname(), now });
+  const { readMembership } = await import('../server/hosts/membership.js');
+  const membership = await readMembership(stateFolder);
+  const isSlave = raw.join !== undefined || membership !== undefined;
+  const prepared = await prepareServer({ stateFolder, config, hostName: hostname(), now, isSlave });
   await showPassword(prepared);
   const asText = (raw.logFormat ?? (process.stdout.isTTY ? 'text' : 'json')) === 'text';
   const log = openLog(config.log.level, {
     write: (line) => void process.stdout.write(asText ? `${logText(line)}\n` : line),
   });
-  const { searchPath } = environmentOfProcess();
   const { signal } = context.interrupts;
   signal.throwIfAborted();
+  if (isSlave) {
+    return await runSlave(raw, { prepared, now, log }, membership?.joined !== undefined, context);
+  }
+  const { searchPath } = environmentOfProcess();
   const served = await serve({
     prepared,
     environment: { searchPath },
@@ -138,9 +217,8 @@ async function runServer(raw: RawServeOptions, context: CommandContext): Promise
     log,
   });
   try {
-    await welcome(prepared, served);
-    if (!signal.aborted) await new Promise((done) => signal.addEventListener('abort', done, { once: true }));
-    say(['patch-vdi stops: uploads that are under way are undone.']);
+    await welcome(prepared, served.pool.repositories.all, served.url);
+    await untilInterrupted(signal);
     const { applying } = served.pool.locks;
     if (applying > 0) {
       say([
@@ -164,6 +242,15 @@ export function serveCommand(context: CommandContext): Command {
     .option('--keyring <file...>', 'whose patches are taken; default: STATE/keyrings')
     .addOption(new Option('--log-format <format>', 'default: text on a terminal').choices(['text', 'json']))
     .option('--reset-password <user>', 'gives a user of the state folder a new password, and ends')
+    .option('--join <url>', 'become a slave of the pool of that master: https://master:8443')
+    .option('--user <name>', 'with --join: an administrator of the pool', 'root')
+    .option(
+      '--password-file <file>',
+      'with --join: his password, - for standard input; default: PATCH_VDI_PASSWORD, or asked for; once',
+    )
+    .option('--ca-file <file>', 'with --join: trust the certificates in that file')
+    .option('--fingerprint <sha256>', 'with --join: trust exactly the certificate with that SHA-256')
+    .addOption(new Option('--password <password>').hideHelp().argParser(refusePasswordOption))
     .addHelpText(
       'after',
       `
@@ -172,6 +259,7 @@ The log goes to standard output, everything else to standard error.
 Examples:
   patch-vdi serve --keyring keys.gpg
   patch-vdi serve --config pool.yaml --log-format json >> /var/log/patch-vdi.log
+  patch-vdi serve --listen 10.0.0.2:8443 --join https://10.0.0.1:8443 --fingerprint AA:BB:…
   curl -T hotfix.xsupdate -u root --cacert STATE/certificate.pem \\
       https://localhost:8443/pool_patch_upload`,
     )

@@ -14,6 +14,8 @@ export interface OpenImageOptions {
   readonly format?: 'raw' | 'vhd' | undefined;
   /** Ends whatever is being read with its reason. */
   readonly signal?: AbortSignal | undefined;
+  /** A reader of the caller's own becomes the image's, and is closed with it; when opening fails it is not. */
+  readonly ownsReader?: boolean | undefined;
   /** How long a server or pipe may be silent; 0: for ever. Default 300 for http(s), else 0. */
   readonly idleTimeoutSeconds?: number | undefined;
 }
@@ -87,6 +89,8 @@ export async function openImage(place: ReaderPlace, options: OpenImageOptions = 
       (closing ??= (async () => {
         await opened?.close();
         await reader.close();
+        if (options.ownsReader === true && typeof place === 'object' && 'readInto' in place)
+          await place.close();
       })());
     const size = vhd?.sizeBytes ?? reader.sizeBytes;
     if (size === 0) {

@@ -54,6 +54,12 @@ export const CLASSES = {
     PBDs: referencesFrom('PBD', 'host'),
     patches: referencesFrom('host_patch', 'host'),
     other_config: map(),
+    /** Of a slave: `https://host:8443`, where the master reaches it. */
+    url: internal(text()),
+    /** Of a slave: SHA-256 of its certificate, lower-case hex; the only one that the master talks to. */
+    certificate_sha256: internal(text()),
+    /** Of a slave: what it chose when it joined, hex. Its key is made of it and of the pool secret. */
+    join_token: internal(text()),
   },
   SR: {
     uuid: text(),
@@ -68,6 +74,8 @@ export const CLASSES = {
     VDIs: referencesFrom('VDI', 'SR'),
     PBDs: referencesFrom('PBD', 'SR'),
     other_config: map(),
+    /** What its driver can do, of one that only a slave has: known also while that is away. */
+    capabilities: internal(strings()),
   },
   PBD: {
     uuid: text(),

@@ -10,6 +10,7 @@ import { FileSink } from '../io/file-sink.js';
 import { writeFailure } from '../io/system-errors.js';
 import { trace } from '../trace.js';
 import { MIB } from '../units.js';
+import { copyInto } from './copy-into.js';
 import { countedStream, tooLong } from './counted-stream.js';
 import { dataRuns, streamRuns } from './disk-runs.js';
 import {
@@ -228,14 +229,8 @@ export class FolderRepository implements StorageRepository {
     const image = await this.openVdi(uuid, options.signal);
     try {
       const virtualSize = image.virtualSize ?? 0;
-      const made = await target.createVdi({ ...request, virtualSize });
-      try {
-        await target.fillVdi(made.uuid, dataRuns(image, virtualSize, options.signal), options);
-        return await target.vdiFacts(made.uuid);
-      } catch (error) {
-        await target.destroyVdi(made.uuid);
-        throw error;
-      }
+      const runs = dataRuns(image, virtualSize, options.signal);
+      return await copyInto(target, { ...request, virtualSize }, runs, options);
     } finally {
       await image.close();
     }

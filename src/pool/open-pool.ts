@@ -66,6 +66,8 @@ export interface Pool {
   readonly host: Ref;
   /** Absolute; this host's patches of the time before VDIs. */
   readonly patchFolder: string;
+  /** Absolute; emptied at every start. */
+  readonly temporaryFolder: string;
   readonly report: RecoveryReport;
   /** When no call is under way. */
   close(): Promise<void>;
@@ -92,11 +94,13 @@ async function makeFolders(stateFolder: string): Promise<Folders> {
 async function firstRecords(database: Database, options: PoolOptions): Promise<{ pool: Ref; host: Ref }> {
   const { hostName, address, newUuid } = options;
   return await database.change((draft) => {
-    let host = draft.all('host')[0]?.[0];
+    const [known] = draft.all('pool');
+    // Others are slaves.
+    let host = known?.[1].master ?? draft.all('host')[0]?.[0];
     const facts = { name_label: hostName, hostname: hostName, address };
     if (host === undefined) host = draft.create('host', { uuid: newUuid(), ...facts });
     else draft.update('host', host, facts);
-    const pool = draft.all('pool')[0]?.[0] ?? draft.create('pool', { uuid: newUuid(), master: host });
+    const pool = known?.[0] ?? draft.create('pool', { uuid: newUuid(), master: host });
     return { pool, host };
   });
 }
@@ -162,7 +166,7 @@ export async function openPool(options: PoolOptions): Promise<Pool> {
       await state.close();
       await lock.release();
     };
-    return { ...services, patches, applies, pool, host, patchFolder, report, close };
+    return { ...services, patches, applies, pool, host, patchFolder, temporaryFolder, report, close };
   } catch (error) {
     await database?.close();
     await lock.release();

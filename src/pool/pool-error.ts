@@ -9,6 +9,7 @@ export type PoolErrorCode =
   | 'FIELD_TYPE_ERROR' // field
   | 'HANDLE_INVALID' // class, ref
   | 'HOST_HAS_NO_PATCH_SR' // host
+  | 'HOST_OFFLINE' // host
   | 'HOST_IS_SLAVE' // address of the master
   | 'HOST_OFFLINE' // host
   | 'INTERNAL_ERROR' // message

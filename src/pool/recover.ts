@@ -58,7 +58,8 @@ export interface RecoverOptions {
   readonly torn: TornEnd | undefined;
 }
 
-interface Found {
+/** The same of one storage repository. */
+export interface RepositoryReport {
   readonly unfinishedVdis: string[];
   readonly lostVdis: string[];
   readonly remains: string[];
@@ -66,8 +67,12 @@ interface Found {
   readonly failures: string[];
 }
 
+function nothingFound(): RepositoryReport {
+  return { unfinishedVdis: [], lostVdis: [], remains: [], unknownDisks: [], failures: [] };
+}
+
 /** A repository that was mounted read-only, or is dying, must not keep the pool from being served. */
-async function orNote(found: Found, what: string, work: () => Promise<void>): Promise<void> {
+async function orNote(found: RepositoryReport, what: string, work: () => Promise<void>): Promise<void> {
   try {
     await work();
   } catch (error) {
@@ -78,26 +83,42 @@ async function orNote(found: Found, what: string, work: () => Promise<void>): Pr
 
 async function recoverRepository(
   repository: StorageRepository,
-  { database, vdis }: RecoverOptions,
-  found: Found,
+  { database, vdis }: Pick<RecoverOptions, 'database' | 'vdis'>,
+  found: RepositoryReport,
 ): Promise<void> {
   const sr = database.findByUuid('SR', repository.facts.uuid);
-  const records = database.all('VDI').filter(([, { SR }]) => SR === sr);
-  // Nothing is under way yet: whatever is unfinished is dead.
+  const all = database.all('VDI').filter(([, { SR }]) => SR === sr);
+  // At a start nothing is under way yet: whatever is unfinished is dead.
+  const records = all.filter(([ref]) => !vdis.isUnderWay(ref));
   await orNote(found, `remains in SR ${repository.facts.uuid}`, async () => {
     const uuids = new Set(records.map(([, { uuid }]) => uuid));
     found.remains.push(...(await repository.removeRemains(uuids)));
   });
   const disks = new Set(await repository.listVdis());
   for (const [ref, { uuid, state }] of records) {
+    // Somebody may have begun with it since.
+    if (vdis.isUnderWay(ref)) continue;
     if (state === 'ready' && disks.has(uuid)) continue;
     await orNote(found, `VDI ${uuid}`, async () => {
       await vdis.remove(ref);
       (state === 'ready' ? found.lostVdis : found.unfinishedVdis).push(uuid);
     });
   }
-  const known = new Set(records.map(([, { uuid }]) => uuid));
+  const known = new Set(all.map(([, { uuid }]) => uuid));
   found.unknownDisks.push(...[...disks].filter((uuid) => !known.has(uuid)));
+}
+
+/**
+ * The same for one storage repository that is there again, while others work: what is under way is left alone. (A disk
+ * whose record is newer than this look counts as unknown.)
+ */
+export async function recoverAttached(
+  repository: StorageRepository,
+  { database, vdis }: Pick<RecoverOptions, 'database' | 'vdis'>,
+): Promise<RepositoryReport> {
+  const found = nothingFound();
+  await recoverRepository(repository, { database, vdis }, found);
+  return found;
 }
 
 /** Puts everything in order that a process left which was killed at any moment. Before the first call is served. */
@@ -106,7 +127,7 @@ export async function recover(options: RecoverOptions): Promise<RecoveryReport> 
   for (const name of await readdir(temporaryFolder)) {
     await rm(join(temporaryFolder, name), { recursive: true, force: true });
   }
-  const found: Found = { unfinishedVdis: [], lostVdis: [], remains: [], unknownDisks: [], failures: [] };
+  const found = nothingFound();
   const unreachableSrs: string[] = [];
   for (const repository of repositories.all) {
     const { uuid } = repository.facts;

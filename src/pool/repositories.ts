@@ -7,11 +7,11 @@ import { NULL_REF, type Ref } from './fields.js';
 import { PoolError } from './pool-error.js';
 import type { StorageRepository } from './storage.js';
 
-/** The storage repositories that this host has, and their records. */
+/** The storage repositories that this host has, those of other hosts that it reaches through them, and their records. */
 export class Repositories {
   readonly #database: Database;
   readonly #host: Ref;
-  readonly #byUuid: ReadonlyMap<string, StorageRepository>;
+  readonly #byUuid: Map<string, StorageRepository>;
 
   constructor(database: Database, host: Ref, repositories: readonly StorageRepository[]) {
     this.#database = database;
@@ -21,6 +21,19 @@ export class Repositories {
 
   get all(): readonly StorageRepository[] {
     return [...this.#byUuid.values()];
+  }
+
+  /** One of another host, or in place of the one with its UUID. Its records are made by whoever adds it. */
+  add(repository: StorageRepository): void {
+    this.#byUuid.set(repository.facts.uuid, repository);
+  }
+
+  remove(uuid: string): void {
+    this.#byUuid.delete(uuid);
+  }
+
+  has(uuid: string): boolean {
+    return this.#byUuid.has(uuid);
   }
 
   /** @throws PoolError HANDLE_INVALID; SR_HAS_NO_PBDS for one that this host does not have */

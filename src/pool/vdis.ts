@@ -58,6 +58,8 @@ export class Vdis {
   readonly #newUuid: () => string;
   /** Whose content is being replaced: it would come back under its name after it was destroyed. */
   readonly #importing = new Set<Ref>();
+  /** UUIDs of disks that are being made: only what nobody is at work on any more may be taken for left over. */
+  readonly #begun = new Set<string>();
 
   constructor({ database, repositories, tasks, newUuid }: VdisOptions) {
     this.#database = database;
@@ -84,7 +86,8 @@ export class Vdis {
     const { sr } = request;
     const repository = this.#repositories.of(sr);
     const uuid = this.#newUuid();
-    const ref = await this.#database.change((draft) => {
+    this.#begun.add(uuid);
+    const making = this.#database.change((draft) => {
       draft.get('SR', sr);
       return draft.create('VDI', {
         uuid,
@@ -98,11 +101,28 @@ export class Vdis {
         state: 'creating',
       });
     });
+    const ref = await making.catch((error: unknown) => {
+      this.#begun.delete(uuid);
+      throw error;
+    });
     return { ref, uuid, repository };
+  }
+
+  /** Whether somebody makes the disk or replaces its content now. */
+  isUnderWay(ref: Ref): boolean {
+    const uuid = this.#database.find('VDI', ref)?.uuid;
+    return this.#importing.has(ref) || (uuid !== undefined && this.#begun.has(uuid));
+  }
+
+  /** Whether an SR has a VDI that nobody will finish or remove any more. */
+  hasLeftovers(sr: Ref): boolean {
+    const all = this.#database.all('VDI');
+    return all.some(([ref, { SR, state }]) => SR === sr && state !== 'ready' && !this.isUnderWay(ref));
   }
 
   /** As part of a change: the disk is complete. */
   completeIn(draft: Draft, vdi: VdiInProgress, facts: VdiFacts): void {
+    this.#begun.delete(vdi.uuid);
     draft.update('VDI', vdi.ref, {
       virtual_size: facts.virtualSize,
       physical_utilisation: facts.physicalUtilisation,
@@ -173,11 +193,16 @@ export class Vdis {
     if (record === undefined) return;
     const repository = this.#repositories.of(record.SR);
     try {
-      await repository.destroyVdi(record.uuid);
-    } catch (error) {
-      if (!isPoolError(error) || error.code !== 'VDI_MISSING') throw error;
+      try {
+        await repository.destroyVdi(record.uuid);
+      } catch (error) {
+        if (!isPoolError(error) || error.code !== 'VDI_MISSING') throw error;
+      }
+      await repository.removeRemains(new Set([record.uuid]));
+    } finally {
+      // Failed or not, whoever made it has given it up.
+      this.#begun.delete(record.uuid);
     }
-    await repository.removeRemains(new Set([record.uuid]));
     await this.#database.change((draft) => draft.remove('VDI', ref), true);
     await this.#refreshUsage(record.SR);
   }

@@ -1,10 +1,10 @@
 import type { Exchange } from './exchange.js';
 import { answerJsonRpc } from './json-rpc.js';
 import type { Route } from './routes.js';
-import type { RpcClient, XenApi } from './xen-api.js';
+import type { CallTarget, RpcClient } from './xen-api.js';
 import { answerXmlRpc } from './xml-rpc.js';
 
-type Answer = (api: XenApi, body: Uint8Array, client: RpcClient) => Promise<string>;
+type Answer = (api: CallTarget, body: Uint8Array, client: RpcClient) => Promise<string>;
 
 /** Paths of the XenAPI; clients compare the content type as a whole, without a charset. */
 const PROTOCOLS: readonly (readonly [path: string, contentType: string, answer: Answer])[] = [
@@ -16,7 +16,7 @@ const PROTOCOLS: readonly (readonly [path: string, contentType: string, answer: 
 ];
 
 /** The calls of the XenAPI, which say in their body who makes them. */
-export function callRoutes(api: XenApi): readonly Route[] {
+export function callRoutes(api: CallTarget): readonly Route[] {
   return PROTOCOLS.map(([path, contentType, answer]) => ({
     methods: ['POST'],
     path,

@@ -16,6 +16,8 @@ const LINGER_BYTES = 8 * MIB;
 /** What a timer takes (Node, `setTimeout`). */
 const MAX_TIMER_MILLISECONDS = 2_147_483_647;
 
+type PaceLimits = Pick<Limits, 'idleSeconds' | 'idleBytes'>;
+
 /** A request and its answer, as the handlers use them. */
 export class Exchange {
   readonly request: IncomingMessage;
@@ -72,8 +74,8 @@ export class Exchange {
     this.#expectsContinue = false;
   }
 
-  #pace(): Pace {
-    return new Pace(this.#limits, (found) =>
+  #pace(limits: PaceLimits = this.#limits): Pace {
+    return new Pace(limits, (found) =>
       this.stop(new HttpRefusal('REQUEST_TIMEOUT', `the client is too slow: ${found}`)),
     );
   }
@@ -81,10 +83,11 @@ export class Exchange {
   /**
    * The body, once. The chunks are the receiver's.
    *
+   * @param limits how fast it must come at least; default: the server's limits
    * @throws the reason of {@link signal}; the error of a connection that breaks off
    */
-  async *body(): AsyncGenerator<Uint8Array> {
-    const pace = this.#pace();
+  async *body(limits?: PaceLimits): AsyncGenerator<Uint8Array> {
+    const pace = this.#pace(limits);
     const { signal } = this;
     const onAbort = (): void => void this.request.destroy();
     const chunks = chunksOf(this.request);

@@ -3,6 +3,7 @@ import { join, resolve } from 'node:path';
 import { PatchVdiError } from '../errors.js';
 import { writeFailure } from '../io/system-errors.js';
 import type { FolderRepositoryOptions } from '../pool/folder-repository.js';
+import { PoolError } from '../pool/pool-error.js';
 import type { PatchPolicy } from '../pool/receive-patch.js';
 import { lockState } from '../pool/state-lock.js';
 import { VDI_CLONE } from '../pool/storage.js';
@@ -10,6 +11,8 @@ import { isWildcard } from './addresses.js';
 import { daysLeft, RENEW_DAYS } from './certificate.js';
 import { isCertificateName } from './certificate-names.js';
 import { configuredUsers } from './config-users.js';
+import { MEMBERSHIP_FILE } from './hosts/membership.js';
+import { POOL_SECRET_FILE, poolSecret } from './hosts/pool-secret.js';
 import { removeUnfinished, requireCare } from './private-file.js';
 import { defaultServeConfig, type RepositoryConfig, type ServeConfig } from './serve-config.js';
 import { REPOSITORIES_FILE, folderOptions, prepareRepositories } from './sr-folders.js';
@@ -23,6 +26,8 @@ import { Users } from './users.js';
  *
  *   users.json         accounts, when the configuration has none        (0600, users-file.ts)
  *   tls.pem            key and certificate, when it has none            (0600, tls-files.ts)
+ *   pool-secret        what the keys of slaves are made of, of a master   (0600, hosts/pool-secret.ts)
+ *   membership.json    whose slave this host is, if it is one             (0600, hosts/membership.ts)
  *   certificate.pem    the certificate alone, for clients               (0644)
  *   repositories.json  which SR lies where                              (0600, sr-folders.ts)
  *   keyrings/          *.gpg, *.asc, *.kbx: whose patches are taken     (0700)
@@ -31,7 +36,14 @@ import { Users } from './users.js';
 
 const SR_FOLDER = 'sr';
 
-const OWN_FILES = [USERS_FILE, PAIR_FILE, CERTIFICATE_FILE, REPOSITORIES_FILE];
+const OWN_FILES = [
+  POOL_SECRET_FILE,
+  MEMBERSHIP_FILE,
+  USERS_FILE,
+  PAIR_FILE,
+  CERTIFICATE_FILE,
+  REPOSITORIES_FILE,
+];
 
 export interface PrepareOptions {
   /** Made when it is not there (0700). */
@@ -42,6 +54,8 @@ export interface PrepareOptions {
   readonly hostName: string;
   /** Milliseconds since 1970. */
   readonly now: () => number;
+  /** It has no accounts of its own: clients ask the master. */
+  readonly isSlave?: boolean | undefined;
 }
 
 /** A configuration that has everything but users, who are in {@link PreparedServer.users}. */
@@ -54,7 +68,10 @@ export interface PreparedServer {
   /** Absolute. */
   readonly stateFolder: string;
   readonly config: CompleteConfig;
-  readonly users: Users;
+  /** A slave's knows nobody. */
+  readonly users: Pick<Users, 'authenticate'>;
+  /** For the keys of slaves; undefined for a slave, and without TLS, over which hosts talk. */
+  readonly poolSecret: Buffer | undefined;
   /** Undefined: TLS is off. */
   readonly tls: TlsIdentity | undefined;
   /** Without keyrings no upload can be taken; a warning says so. */
@@ -168,8 +185,8 @@ export async function prepareServer(options: PrepareOptions): Promise<PreparedSe
     const { storageRepositories: given } = config;
     const wanted = given.length === 0 ? [ownRepository(stateFolder)] : given;
     const { repositories, warnings } = await prepareRepositories(stateFolder, wanted, now);
-    const stored = config.users === undefined ? await openStoredUsers(stateFolder) : undefined;
-    const users = Users.of(stored?.users ?? (await configuredUsers(config.users ?? [])));
+    const accounts = options.isSlave === true ? undefined : await prepareUsers(stateFolder, config);
+    const secret = accounts === undefined || tls === undefined ? undefined : await poolSecret(stateFolder);
     const nameLabel = config.host.nameLabel ?? hostName;
     const address =
       config.host.address ?? (isWildcard(config.listen.address) ? hostName : config.listen.address);
@@ -177,19 +194,33 @@ export async function prepareServer(options: PrepareOptions): Promise<PreparedSe
     const prepared = {
       stateFolder,
       config: { ...rest, host: { nameLabel, address }, storageRepositories: repositories },
-      users,
+      users: accounts?.users ?? { authenticate: nobody },
+      poolSecret: secret,
       tls,
       policy,
       repositories: repositories.map((one) => folderOptions(one, now)),
       defaultSrUuid: repositories.find(({ isDefault }) => isDefault)?.uuid,
       warnings: [...warningsAbout(stateFolder, policy, tls, now()), ...warnings],
     };
-    const shown = await shownOnce(stored, () => lock.release());
+    const shown = await shownOnce(accounts?.stored, () => lock.release());
     return { ...prepared, ...shown };
   } catch (error) {
     await lock.release();
     throw error;
   }
+}
+
+// oxlint-disable-next-line require-await -- as that of users
+async function nobody(): Promise<never> {
+  throw new PoolError('SESSION_AUTHENTICATION_FAILED');
+}
+
+async function prepareUsers(
+  stateFolder: string,
+  config: ServeConfig,
+): Promise<{ readonly stored: StoredUsers | undefined; readonly users: Users }> {
+  const stored = config.users === undefined ? await openStoredUsers(stateFolder) : undefined;
+  return { stored, users: Users.of(stored?.users ?? (await configuredUsers(config.users ?? []))) };
 }
 
 /** Keeps the lock while there is a password that nobody was told of. */

@@ -1,6 +1,6 @@
 import { isPoolError, PoolError } from '../pool/pool-error.js';
 import { encodeJson, readJsonParameters } from './rpc/json-value.js';
-import type { RpcClient, XenApi } from './xen-api.js';
+import type { CallTarget, RpcClient } from './xen-api.js';
 
 /** Calls in one batch. */
 const MAX_BATCH = 32;
@@ -63,7 +63,7 @@ function readRequest(value: unknown): Request | undefined {
   return { version, method, parameters: params, id: isNotification ? undefined : id };
 }
 
-async function answerOne(api: XenApi, value: unknown, client: RpcClient): Promise<Answer | undefined> {
+async function answerOne(api: CallTarget, value: unknown, client: RpcClient): Promise<Answer | undefined> {
   const request = readRequest(value);
   if (request === undefined) return protocolError(INVALID_REQUEST, 'not a request of JSON-RPC');
   const silent = request.id === undefined;
@@ -81,7 +81,7 @@ async function answerOne(api: XenApi, value: unknown, client: RpcClient): Promis
   }
 }
 
-async function answerBatch(api: XenApi, batch: readonly unknown[], client: RpcClient): Promise<string> {
+async function answerBatch(api: CallTarget, batch: readonly unknown[], client: RpcClient): Promise<string> {
   if (batch.length === 0) return protocolError(INVALID_REQUEST, 'an empty batch');
   if (batch.length > MAX_BATCH) {
     return protocolError(INVALID_REQUEST, `a batch of ${batch.length}: ${MAX_BATCH} at most`);
@@ -101,7 +101,7 @@ async function answerBatch(api: XenApi, batch: readonly unknown[], client: RpcCl
  * @returns the text of an `application/json`, to be sent with status 200; empty when there was nothing but notifications
  * @throws only what is a defect: everything that a client can do wrong is an answer
  */
-export async function answerJsonRpc(api: XenApi, body: Uint8Array, client: RpcClient): Promise<string> {
+export async function answerJsonRpc(api: CallTarget, body: Uint8Array, client: RpcClient): Promise<string> {
   let value: unknown;
   try {
     value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body));

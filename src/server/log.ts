@@ -12,7 +12,7 @@ export interface ServerLog {
   request(facts: RequestFacts): void;
   call(facts: CallRecord): void;
   deprecated(call: DeprecatedCall, advice: string): void;
-  recovered(report: RecoveryReport): void;
+  recovered(report: Partial<RecoveryReport>): void;
   warn(text: string): void;
   info(text: string): void;
 }

@@ -6,6 +6,14 @@ import type { Route } from './routes.js';
 import { endingTask } from './task-of.js';
 import type { TaskOwners } from './task-owners.js';
 
+/** That the server lives may be seen by all. */
+export const healthRoute: Route = {
+  methods: ['GET', 'HEAD'],
+  path: '/health',
+  needs: 'nothing',
+  handle: async (exchange) => exchange.send(200, 'application/json', '{"status":"ok"}\n'),
+};
+
 /** The requests with large bodies, with the roles that XAPI asks for, and the only one that is for everybody. */
 export function poolRoutes(pool: Pool, owners: TaskOwners): readonly Route[] {
   return [
@@ -36,11 +44,6 @@ export function poolRoutes(pool: Pool, owners: TaskOwners): readonly Route[] {
       needs: 'vm-admin',
       handle: (request) => endingTask(pool, owners, request, () => handleExportRawVdi(pool, owners, request)),
     },
-    {
-      methods: ['GET', 'HEAD'],
-      path: '/health',
-      needs: 'nothing',
-      handle: async (exchange) => exchange.send(200, 'application/json', '{"status":"ok"}\n'),
-    },
+    healthRoute,
   ];
 }

@@ -5,6 +5,9 @@ import type { ToolEnvironment } from '../tools/find.js';
 import type { PreparedServer } from './first-start.js';
 import type { ServerLog } from './log.js';
 import { callRoutes } from './call-routes.js';
+import { Members } from './hosts/members.js';
+import { HEARTBEAT_MILLISECONDS } from './hosts/member.js';
+import { parseFingerprint } from '../xenapi/trust.js';
 import { poolRoutes } from './pool-routes.js';
 import { startServer } from './server.js';
 import { Sessions } from './sessions.js';
@@ -18,11 +21,15 @@ export interface ServeOptions {
   readonly now: () => number;
   readonly productVersion: string;
   readonly log: ServerLog;
+  /** Between two looks at a slave; default 5000. */
+  readonly heartbeatMilliseconds?: number | undefined;
 }
 
 /** A pool that can be reached. */
 export interface ServedPool {
   readonly pool: Pool;
+  /** The other hosts; undefined without TLS, over which hosts talk. */
+  readonly members: Members | undefined;
   /** `https://localhost:8443` */
   readonly url: string;
   /** Stops what is under way, cleans up after it, and gives up the state. */
@@ -44,7 +51,7 @@ function urlOf({ tls, config }: PreparedServer, port: number): string {
  */
 export async function serve(options: ServeOptions): Promise<ServedPool> {
   const { prepared, environment, now, productVersion, log } = options;
-  const { config, tls, users } = prepared;
+  const { config, tls, users, poolSecret } = prepared;
   const pool = await openPool({
     stateFolder: prepared.stateFolder,
     repositories: prepared.repositories.map((one) => FolderRepository.open(one)),
@@ -58,14 +65,26 @@ export async function serve(options: ServeOptions): Promise<ServedPool> {
     onWarning: (text) => log.warn(text),
     onDeprecated: (call, advice) => log.deprecated(call, advice),
   });
+  let members: Members | undefined;
   try {
     log.recovered(pool.report);
+    if (tls !== undefined && poolSecret !== undefined) {
+      members = new Members({
+        pool,
+        secret: poolSecret,
+        certificate: parseFingerprint(tls.fingerprint),
+        heartbeatMilliseconds: options.heartbeatMilliseconds ?? HEARTBEAT_MILLISECONDS,
+        now,
+        newUuid: randomUUID,
+        log,
+      });
+    }
     const sessions = new Sessions({ now });
     const { authenticate } = users;
     const onCall = (call: CallRecord): void => log.call(call);
-    const api = new XenApi({ pool, sessions, authenticate, now, productVersion, onCall });
+    const api = new XenApi({ pool, sessions, authenticate, now, productVersion, members, onCall });
     const server = await startServer({
-      routes: [...poolRoutes(pool, api.taskOwners), ...callRoutes(api)],
+      routes: [...poolRoutes(pool, api.taskOwners), ...callRoutes(api), ...(members?.routes() ?? [])],
       listen: config.listen,
       tls,
       limits: config.limits,
@@ -73,12 +92,15 @@ export async function serve(options: ServeOptions): Promise<ServedPool> {
       authenticate,
       onRequest: (facts) => log.request(facts),
     });
+    const hosts = members;
     const close = async (): Promise<void> => {
       await Promise.all([server.close(), api.close()]);
+      await hosts?.close();
       await pool.close();
     };
-    return { pool, url: urlOf(prepared, server.port), close };
+    return { pool, members, url: urlOf(prepared, server.port), close };
   } catch (error) {
+    await members?.close();
     await pool.close();
     throw error;
   }

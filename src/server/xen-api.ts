@@ -44,6 +44,8 @@ export interface XenApiOptions {
   /** Milliseconds since 1970. */
   readonly now: () => number;
   readonly productVersion: string;
+  /** The other hosts; undefined: there are none. */
+  readonly members?: Services['members'];
   /** Called with every call when it is over. It must not throw. */
   readonly onCall?: ((call: CallRecord) => void) | undefined;
 }
@@ -70,6 +72,9 @@ interface Caller {
   following?: Promise<PoolError | undefined>;
 }
 
+/** What answers calls, whatever they travel as. */
+export type CallTarget = Pick<XenApi, 'call'>;
+
 /** The XenAPI: the table of its methods, whatever they travel as. */
 export class XenApi {
   readonly #pool: Pool;
@@ -84,7 +89,7 @@ export class XenApi {
   /** Whose tasks are whose, also for those that come with an upload. */
   readonly taskOwners: TaskOwners;
 
-  constructor({ pool, sessions, authenticate, now, productVersion, onCall }: XenApiOptions) {
+  constructor({ pool, sessions, authenticate, now, productVersion, members, onCall }: XenApiOptions) {
     this.#pool = pool;
     this.#sessions = sessions;
     this.#authenticate = authenticate;
@@ -101,6 +106,7 @@ export class XenApi {
       owners: this.taskOwners,
       events: this.#events,
       now,
+      members,
       endSession: (session) => sessions.close(session),
       methodNames: () => names,
     };

@@ -4,7 +4,7 @@ import { MIB } from '../units.js';
 import { Int32, type RpcValue } from './rpc-value.js';
 import { decodeMethodCall, XmlRpcFault, type XmlRpcCall } from './rpc/xml-decode.js';
 import { encodeXmlValue } from './rpc/xml-encode.js';
-import type { RpcClient, XenApi } from './xen-api.js';
+import type { CallTarget, RpcClient } from './xen-api.js';
 
 /** Eight arrays or structs within each other (calls of the XenAPI have two), and some thousand values. */
 const LIMITS = { maxCharacters: MIB, maxDepth: 32, maxTags: 20_000 };
@@ -53,7 +53,7 @@ function readCall(body: Uint8Array): XmlRpcCall | string {
  * @returns the text of a `text/xml`, to be sent with status 200
  * @throws only what is a defect: everything that a client can do wrong is an answer
  */
-export async function answerXmlRpc(api: XenApi, body: Uint8Array, client: RpcClient): Promise<string> {
+export async function answerXmlRpc(api: CallTarget, body: Uint8Array, client: RpcClient): Promise<string> {
   const call = readCall(body);
   if (typeof call === 'string') return call;
   try {

@@ -61,15 +61,23 @@ function tlsOptions({ host, port }: ServerAddress, trust: ReadyTrust): Connectio
   };
 }
 
+/** SHA-256 of servers' certificates. Node tells a certificate once only: asked again, there is none. */
+const CERTIFICATES = new WeakMap<Socket, string>();
+
+/** SHA-256 of the certificate of the server that was dialled, lower-case hex; undefined for a plain connection. */
+export function certificateOf(socket: Socket): string | undefined {
+  return CERTIFICATES.get(socket);
+}
+
 function wrongCertificate(
   address: ServerAddress,
   trust: ReadyTrust,
   socket: TLSSocket,
 ): PatchVdiError | undefined {
-  if (trust.kind !== 'certificate') return undefined;
   const certificate = socket.getPeerX509Certificate();
   const found = certificate === undefined ? undefined : fingerprintOf(certificate);
-  if (found === trust.sha256) return undefined;
+  if (found !== undefined) CERTIFICATES.set(socket, found);
+  if (trust.kind !== 'certificate' || found === trust.sha256) return undefined;
   return serverFailure(address, 'the server could not be trusted: its certificate is another one', {
     found: found === undefined ? 'no certificate' : fingerprintText(found),
     expected: fingerprintText(trust.sha256),

@@ -1,4 +1,5 @@
 import { request as httpRequest, type ClientRequest, type IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
 import { dial } from './dial.js';
 import { hostField, type ServerAddress } from './server-address.js';
 import { causeWords, serverFailure } from './server-failure.js';
@@ -39,9 +40,11 @@ export interface RequestHead {
   /** Undefined values are left out. */
   readonly query?: Readonly<Record<string, string | undefined>>;
   readonly headers?: Readonly<Record<string, string>>;
+  /** Headers that depend on the connection. @param target path and query */
+  readonly headersFor?: ((socket: Socket, target: string) => Readonly<Record<string, string>>) | undefined;
 }
 
-function target({ path, query = {} }: RequestHead): string {
+function targetOf({ path, query = {} }: RequestHead): string {
   const given = Object.entries(query).filter((entry): entry is [string, string] => entry[1] !== undefined);
   const text = new URLSearchParams(given).toString();
   return text === '' ? path : `${path}?${text}`;
@@ -59,12 +62,18 @@ export async function openRequest(
   signal: AbortSignal | undefined,
 ): Promise<ClientRequest> {
   const socket = await dial(address, trust, timeouts.connect, signal);
+  const target = targetOf(head);
   const request = httpRequest({
     createConnection: () => socket,
     method: head.method,
-    path: target(head),
+    path: target,
     setHost: false,
-    headers: { Host: hostField(address), Connection: 'close', ...head.headers },
+    headers: {
+      Host: hostField(address),
+      Connection: 'close',
+      ...head.headers,
+      ...head.headersFor?.(socket, target),
+    },
   });
   // It stays, so that a connection which breaks when nobody waits for it any more surprises nobody.
   request.on('error', () => undefined);

@@ -17,6 +17,7 @@ import { isXenApiError } from './xen-api-error.js';
 export interface GetOptions {
   readonly path: string;
   readonly query: RequestHead['query'];
+  readonly headersFor?: RequestHead['headersFor'];
   readonly secrets: readonly string[];
   readonly signal: AbortSignal | undefined;
 }
@@ -98,10 +99,10 @@ async function* chunksOf(
  * @throws XenApiError when the server refuses; PatchVdiError `sink`; the reason of the signal
  */
 export async function getStream(server: Server, options: GetOptions): Promise<ServerDownload> {
-  const { path, query, secrets, signal } = options;
+  const { path, query, headersFor, secrets, signal } = options;
   const operation = `GET ${path}`;
   const { stall } = server.timeouts;
-  const request = await openRequest(server, { method: 'GET', path, query: query ?? {} }, signal);
+  const request = await openRequest(server, { method: 'GET', path, query: query ?? {}, headersFor }, signal);
   const tooLate = (): Error =>
     serverFailure(server.address, `the server does not answer: ${operation}`, {
       found: describeSilence(stall),

@@ -14,6 +14,7 @@ const MAX_ANSWER_BYTES = 64 * KIB;
 export interface PutOptions {
   readonly path: string;
   readonly query: RequestHead['query'];
+  readonly headersFor?: RequestHead['headersFor'];
   readonly secrets: readonly string[];
   readonly signal: AbortSignal | undefined;
   readonly onProgress?: ((bytes: number) => void) | undefined;
@@ -155,7 +156,7 @@ class Upload {
  * @throws XenApiError when the server refuses; PatchVdiError `sink` | `upload`; the reason of the signal
  */
 export async function putStream(server: Server, source: UploadSource, options: PutOptions): Promise<string> {
-  const { path, query, secrets, signal } = options;
+  const { path, query, headersFor, secrets, signal } = options;
   const operation = `PUT ${path}`;
   const { contentLength } = source;
   const headers = {
@@ -165,7 +166,11 @@ export async function putStream(server: Server, source: UploadSource, options: P
       ? { 'Transfer-Encoding': 'chunked' }
       : { 'Content-Length': String(contentLength) }),
   };
-  const request = await openRequest(server, { method: 'PUT', path, query: query ?? {}, headers }, signal);
+  const request = await openRequest(
+    server,
+    { method: 'PUT', path, query: query ?? {}, headers, headersFor },
+    signal,
+  );
   const upload = new Upload(server, request, source, options);
   try {
     if (await upload.wanted()) await upload.send();

@@ -67,8 +67,16 @@ async function expectWorking(state: string, { password, isDone }: Words): Promis
   expect(pythonAccepts(known, rootHash(state)), 'a password that somebody was told of').toBe(true);
   expect(await prepared.users.authenticate('root', known, '127.0.0.1')).toMatchObject({ role: 'pool-admin' });
   const names = readdirSync(state).toSorted();
-  expect(names).toEqual(['certificate.pem', 'keyrings', 'repositories.json', 'sr', 'tls.pem', 'users.json']);
-  for (const name of ['tls.pem', 'users.json', 'repositories.json']) {
+  expect(names).toEqual([
+    'certificate.pem',
+    'keyrings',
+    'pool-secret',
+    'repositories.json',
+    'sr',
+    'tls.pem',
+    'users.json',
+  ]);
+  for (const name of ['pool-secret', 'tls.pem', 'users.json', 'repositories.json']) {
     expect(statSync(join(state, name)).mode % 0o1000, name).toBe(0o600);
   }
   expect(statSync(state).mode % 0o1000).toBe(0o700);

@@ -1,5 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { X509Certificate } from 'node:crypto';
 import { request as httpsRequest } from 'node:https';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
@@ -18,9 +19,15 @@ export interface ServedOptions {
   readonly wrapper?: readonly string[];
   /** Default: a new one, removed when the test ends. */
   readonly work?: Workspace;
+  /** Default: a free port of 127.0.0.1. */
+  readonly listen?: string;
+  /** More arguments of `patch-vdi serve`. */
+  readonly arguments?: readonly string[];
 }
 
 const START_MILLISECONDS = 20_000;
+/** Those before {@link ServedOptions.arguments}. */
+const BASE_ARGUMENTS = 7;
 
 /**
  * `patch-vdi serve`, started for real from the built package, on a free port, with TLS: what a client outside of this
@@ -43,9 +50,10 @@ export class ServedPool {
     this.place = poolPlace(work.folder);
     mkdirSync(work.folder, { recursive: true });
     const { repositories = [], config = [], wrapper = [] } = options;
+    const { listen = '{address: 127.0.0.1, port: 0}' } = options;
     this.#wrapper = wrapper;
     const lines = [
-      'listen: {address: 127.0.0.1, port: 0}',
+      `listen: ${listen}`,
       `signature: {keyrings: [${this.place.keyring}]}`,
       ...(repositories.length > 0
         ? ['storage_repositories:', ...repositories.map((line) => `  ${line}`)]
@@ -53,7 +61,8 @@ export class ServedPool {
       ...config,
     ];
     const file = work.input('pool.yaml', `${lines.join('\n')}\n`);
-    this.#arguments = ['serve', '--state', this.state, '--config', file, '--log-format', 'json'];
+    const usual = ['serve', '--state', this.state, '--config', file, '--log-format', 'json'];
+    this.#arguments = [...usual, ...(options.arguments ?? [])];
   }
 
   /** Until the test ends. */
@@ -89,9 +98,13 @@ export class ServedPool {
 
   /** Starts it again, on the same state; resolves when it listens. */
   async start(): Promise<void> {
+    await this.#launch(this.#arguments);
+  }
+
+  async #launch(args: readonly string[]): Promise<void> {
     const env = { PATH: process.env['PATH'], HOME: this.work.folder, TMPDIR: this.work.tmp };
-    const [program = '', ...args] = [...this.#wrapper, process.execPath, CLI, ...this.#arguments];
-    const child = spawn(program, args, {
+    const [program = '', ...rest] = [...this.#wrapper, process.execPath, CLI, ...args];
+    const child = spawn(program, rest, {
       env,
       stdio: ['ignore', 'pipe', 'pipe'],
     });
@@ -126,6 +139,23 @@ export class ServedPool {
 
   get password(): string {
     return this.#password;
+  }
+
+  /** Starts it again with other arguments behind the usual ones; only this time. */
+  async startWith(...args: readonly string[]): Promise<void> {
+    await this.#launch([...this.#arguments.slice(0, BASE_ARGUMENTS), ...args]);
+  }
+
+  /** A file with root's password. */
+  get passwordFile(): string {
+    const path = join(this.work.folder, 'password');
+    writeFileSync(path, `${this.#password}\n`, { mode: 0o600 });
+    return path;
+  }
+
+  /** As a slave pins it: `AA:BB:…`. */
+  get fingerprint(): string {
+    return new X509Certificate(readFileSync(this.certificate)).fingerprint256;
   }
 
   /** SIGKILL. */

@@ -22,6 +22,7 @@ test('the first start makes everything, open to nobody else', async () => {
   expect(modes).toEqual({
     'certificate.pem': '644',
     keyrings: '700',
+    'pool-secret': '600',
     'repositories.json': '600',
     sr: '700',
     'tls.pem': '600',

@@ -1,4 +1,5 @@
 import { NULL_REF, datetimeText } from '../../pool/fields.js';
+import { PoolError } from '../../pool/pool-error.js';
 import { DateTime, VOID } from '../rpc-value.js';
 import { method, type MethodTable } from '../rpc/method.js';
 import { text } from '../rpc/parameters.js';
@@ -24,6 +25,18 @@ export const poolMethods: MethodTable = {
         if (sr !== NULL_REF) draft.get('SR', sr);
         draft.update('pool', self, { default_SR: sr });
       });
+      return VOID;
+    },
+  }),
+  'pool.eject': method({
+    role: 'pool-admin',
+    parameters: [text('host')],
+    run: async ({ pool, members }, [host]) => {
+      const { uuid } = pool.database.get('host', host);
+      if (members === undefined) {
+        throw new PoolError('VALUE_NOT_SUPPORTED', ['host', uuid, 'the master cannot be ejected']);
+      }
+      await members.eject(host);
       return VOID;
     },
   }),

@@ -1,3 +1,4 @@
+import type { Members } from '../hosts/members.js';
 import type { Ref } from '../../pool/fields.js';
 import type { Pool } from '../../pool/open-pool.js';
 import { PoolError } from '../../pool/pool-error.js';
@@ -17,6 +18,8 @@ export interface Services {
   readonly events: EventSource;
   /** Milliseconds since 1970. */
   readonly now: () => number;
+  /** The other hosts; undefined: there are none. */
+  readonly members: Pick<Members, 'eject'> | undefined;
   readonly endSession: (session: Ref) => void;
   /** As `system.listMethods` answers. */
   readonly methodNames: () => readonly string[];
