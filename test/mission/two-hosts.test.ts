@@ -89,7 +89,9 @@ test('a shared SR is one SR with two PBDs, and the master uses its own access', 
 test('calls that are meant for the master answer HOST_IS_SLAVE, and clients go there', async () => {
   const master = await ServedPool.start(masterOptions());
   const { port } = new URL(master.url);
-  const options = slaveOptions(master);
+  const password = ['--password-file', master.passwordFile];
+  const joining = ['--join', master.url, '--ca-file', master.certificate, ...password];
+  const options = { ...slaveOptions(master), arguments: joining };
   // The same port on another address, as hosts have it.
   const slave = await ServedPool.start({ ...options, listen: `{address: "::1", port: ${port}}` });
   const url = `https://[::1]:${port}`;
@@ -159,6 +161,28 @@ test('a slave that was killed is detached, and is back without a password; what 
   expect(found.sort()).toEqual(disksIn(slave).sort());
   expect(await digestOf(master, kept)).toBe(await digestOf(master, vdi));
 }, 180_000);
+
+test('a host that was ejected is forgotten, keeps its disks, and is told when it starts again', async () => {
+  const { master, slave } = await startTwoHosts();
+  expect(await waitForPbd(master, SLAVE_SR, true)).toBe(true);
+  const slaveSr = await refOf(master, 'SR', SLAVE_SR);
+  await master.call('VDI.copy', await patchVdi(master, 'ejected'), slaveSr);
+  const hosts = Object.entries(await recordsOf(master, 'host'));
+  const [host] = hosts.find(([, record]) => record['name_label'] === 'slave') ?? [];
+  const [first] = hosts.find(([, record]) => record['name_label'] === 'master') ?? [];
+  await expect(master.call('pool.eject', first)).rejects.toThrow('the master cannot be ejected');
+  await master.call('pool.eject', host);
+  expect(Object.keys(await recordsOf(master, 'host'))).toEqual([first]);
+  expect(Object.values(await recordsOf(master, 'SR')).map(({ uuid }) => uuid)).toEqual([MASTER_SR]);
+  expect(Object.values(await recordsOf(master, 'PBD'))).toHaveLength(1);
+  expect(disksIn(slave)).toHaveLength(1);
+  await slave.kill();
+  await slave.startWith();
+  const words = async (): Promise<string> =>
+    await Promise.resolve(slave.log.map(({ msg }) => String(msg)).join('\n'));
+  const said = await eventually(words, (text) => text.includes('SESSION_AUTHENTICATION_FAILED'));
+  expect(said).toContain('this host is not of its pool any more');
+}, 120_000);
 
 test('who has a wrong password or certificate does not join', async () => {
   const master = await ServedPool.start(masterOptions());

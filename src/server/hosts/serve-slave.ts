@@ -215,13 +215,20 @@ class Slave {
         return;
       } catch (error) {
         if (signal.aborted) return;
-        const words = printable(String(error), 300);
+        const words = wordsOf(error);
         if (words !== told) log.warn(`the master at ${this.#joined.master.url}: ${words}`);
         told = words;
       }
       await sleep(HELLO_MILLISECONDS, undefined, { signal }).catch(() => undefined);
     }
   }
+}
+
+function wordsOf(error: unknown): string {
+  const words = printable(String(error), 300);
+  if (!/SESSION_AUTHENTICATION_FAILED/.test(words)) return words;
+  const advice = `to join again, remove ${MEMBERSHIP_FILE} in the state folder and start with --join`;
+  return `${words}; this host is not of its pool any more: ${advice}`;
 }
 
 function notJoined(stateFolder: string): PatchVdiError {
