@@ -5,6 +5,7 @@ import { trace } from '../trace.js';
 import type { Server, ServerTimeouts } from './exchange.js';
 import { getStream, type ServerDownload } from './get-stream.js';
 import { callJsonRpc, isReading, type Json } from './json-rpc.js';
+import { openPut, type OpenedPut } from './open-put.js';
 import { putStream } from './put-stream.js';
 import { printable } from '../signature/printable.js';
 import type { ServerAddress } from './server-address.js';
@@ -163,9 +164,58 @@ export class XenConnection {
     });
   }
 
-  /** For what must be said before we end, also after the signal: no longer than a farewell may take. */
+  /**
+   * For what must be said before we end, also after the signal: no longer than a farewell may take. It is about
+   * something of our own: so it is said again in a new session if the old one has ended.
+   */
   async callBeforeEnd(method: string, ...params: readonly Json[]): Promise<unknown> {
-    return await this.#rpc(method, params, undefined, this.#server.timeouts.farewell);
+    const { farewell } = this.#server.timeouts;
+    try {
+      return await this.#rpc(method, params, undefined, farewell);
+    } catch (error) {
+      const ended = isXenApiError(error) && error.code === 'SESSION_INVALID';
+      if (!ended || this.#login === undefined || method.startsWith('session.')) throw error;
+      this.#session = await logIn(this.#server, this.#login, AbortSignal.timeout(farewell));
+      return await this.#rpc(method, params, undefined, farewell);
+    }
+  }
+
+  /**
+   * A call that makes something: when the signal comes meanwhile, the answer is waited for a little longer, so that
+   * what was made is known.
+   */
+  async callToMake(method: string, ...params: readonly Json[]): Promise<unknown> {
+    const signal = this.#signal;
+    signal?.throwIfAborted();
+    const { call, farewell } = this.#server.timeouts;
+    const late = new AbortController();
+    let timer: NodeJS.Timeout | undefined;
+    const onAbort = (): void => {
+      timer = setTimeout(() => late.abort(signal?.reason), farewell);
+    };
+    signal?.addEventListener('abort', onAbort);
+    try {
+      return await this.#rpc(method, params, late.signal, call);
+    } finally {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', onAbort);
+    }
+  }
+
+  /** `PUT path`: see {@link openPut}. */
+  async openPut(
+    path: string,
+    query: Query,
+    contentLength: number,
+    signal: AbortSignal | undefined,
+  ): Promise<OpenedPut> {
+    return await openPut(this.#server, {
+      path,
+      query: { ...query, session_id: this.#session },
+      contentLength,
+      secrets: this.#secrets,
+      signal,
+    });
   }
 
   /** `PUT path`: see {@link putStream}. */
