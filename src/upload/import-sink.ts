@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { PatchVdiError, invariant } from '../errors.js';
+import { WatchedSink } from '../io/idle-timeout.js';
 import type { Sink } from '../io/sink.js';
 import { WritableSink } from '../io/stream-sink.js';
 import { trace } from '../trace.js';
@@ -26,7 +27,6 @@ class ImportBody extends WritableSink {
   readonly #explain: (cause: Error) => Promise<PatchVdiError>;
   #said = '';
   #allSent = false;
-  #ended = false;
 
   constructor(
     name: string,
@@ -45,7 +45,6 @@ class ImportBody extends WritableSink {
     });
     response.on('error', () => undefined);
     response.once('close', () => {
-      this.#ended = true;
       if (!this.#allSent) this.fail(new Error('the server has closed the connection'));
     });
   }
@@ -53,11 +52,6 @@ class ImportBody extends WritableSink {
   /** Another answer that came after the first one: `500 Internal Server Error`. */
   get laterAnswer(): string | undefined {
     return LATER_ANSWER.exec(this.#said)?.[1];
-  }
-
-  /** The server is done with this connection, and says nothing more on it. */
-  get ended(): boolean {
-    return this.#ended;
   }
 
   /** The task has failed, or whatever else is known of no connection. */
@@ -113,6 +107,8 @@ export class ImportSink implements Sink {
   readonly #options: ImportSinkOptions;
   readonly #watch = new AbortController();
   #body: ImportBody | undefined;
+  /** The body, given up when it takes nothing for too long. The task has a patience of its own. */
+  #watched: WatchedSink | undefined;
   #sent = 0;
 
   constructor(options: ImportSinkOptions) {
@@ -127,6 +123,7 @@ export class ImportSink implements Sink {
     const put = await connection.openPut(PATH, query, totalLength, stop.signal);
     trace('upload', () => `${put.address.name} takes ${totalLength} bytes`);
     this.#body = new ImportBody(this.name, put, stop, (cause) => this.#explain(cause));
+    this.#watched = new WatchedSink(this.#body, connection.timeouts.stall, stop);
     void this.#watchTask(this.#body);
   }
 
@@ -165,9 +162,9 @@ export class ImportSink implements Sink {
     });
   }
 
-  #begun(): ImportBody {
-    invariant(this.#body !== undefined, 'the length of an import is known before its first byte');
-    return this.#body;
+  #begun(): WatchedSink {
+    invariant(this.#watched !== undefined, 'the length of an import is known before its first byte');
+    return this.#watched;
   }
 
   write(bytes: Uint8Array, position: number, done?: () => void): void {
@@ -189,9 +186,10 @@ export class ImportSink implements Sink {
 
   /** @throws XenApiError when the task fails; PatchVdiError `sink` when it does not end */
   async commit(totalLength: number): Promise<void> {
-    const body = this.#begun();
-    await body.commit(totalLength);
+    await this.#begun().commit(totalLength);
     this.#watch.abort();
+    const body = this.#body;
+    invariant(body !== undefined, 'what is watched is there');
     const { connection, task } = this.#options;
     const { stall, farewell } = connection.timeouts;
     try {
@@ -214,6 +212,6 @@ export class ImportSink implements Sink {
 
   async discard(): Promise<void> {
     this.#watch.abort();
-    await this.#body?.discard();
+    await this.#watched?.discard();
   }
 }

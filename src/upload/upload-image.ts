@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { buildInto, type BuildInput, type BuildResult } from '../build/build-image.js';
 import { DEFAULT_LEFT_BEHIND, PatchVdiError, isPatchVdiError } from '../errors.js';
-import { WatchedSink } from '../io/idle-timeout.js';
 import type { XenConnection } from '../xenapi/connection.js';
 import { REFERENCE, VDI } from '../xenapi/records.js';
 import { cancelAndWait, destroyTask } from '../xenapi/tasks.js';
@@ -57,7 +56,7 @@ class PoolUpload {
     }
   }
 
-  async #open(imageBytes: number, stop: AbortController): Promise<WatchedSink> {
+  async #open(imageBytes: number, stop: AbortController): Promise<ImportSink> {
     const { connection, place, nameLabel } = this.#options;
     requireSpace(place, imageBytes, connection.name);
     stop.signal.throwIfAborted();
@@ -72,7 +71,7 @@ class PoolUpload {
     this.#vdi = vdi;
     const task = await connection.callAs(REFERENCE, 'task.create', 'patch-vdi upload', nameLabel);
     this.#task = task;
-    const sink = new ImportSink({
+    return new ImportSink({
       connection,
       task,
       stop,
@@ -81,7 +80,6 @@ class PoolUpload {
       imageBytes: imageBytesFor(vdi, imageBytes, connection.name),
       name: `VDI ${vdi.uuid} at ${connection.name}`,
     });
-    return new WatchedSink(sink, connection.timeouts.stall, stop);
   }
 
   /** Says what is in it. The image is complete, but until this is done nobody is told so. */
