@@ -110,6 +110,8 @@ export class ImportSink implements Sink {
   /** The body, given up when it takes nothing for too long. The task has a patience of its own. */
   #watched: WatchedSink | undefined;
   #sent = 0;
+  #totalLength: number | undefined;
+  #sealed = false;
 
   constructor(options: ImportSinkOptions) {
     this.#options = options;
@@ -120,6 +122,7 @@ export class ImportSink implements Sink {
   async begin(totalLength: number): Promise<void> {
     const { connection, vdi, task, format, stop } = this.#options;
     const query = { vdi, format, task_id: task };
+    this.#totalLength = totalLength;
     const put = await connection.openPut(PATH, query, totalLength, stop.signal);
     trace('upload', () => `${put.address.name} takes ${totalLength} bytes`);
     this.#body = new ImportBody(this.name, put, stop, (cause) => this.#explain(cause));
@@ -162,17 +165,25 @@ export class ImportSink implements Sink {
     });
   }
 
+  /** Whether all of the image went out. */
+  get sealed(): boolean {
+    return this.#sealed;
+  }
+
   #begun(): WatchedSink {
     invariant(this.#watched !== undefined, 'the length of an import is known before its first byte');
     return this.#watched;
   }
 
   write(bytes: Uint8Array, position: number, done?: () => void): void {
-    this.#sent = position;
+    this.#sent = position + bytes.length;
+    if (this.#sent === this.#totalLength) this.#sealed = true;
     this.#begun().write(bytes, position, done);
   }
 
   writeZeros(position: number, length: number): void {
+    this.#sent = position + length;
+    if (this.#sent === this.#totalLength) this.#sealed = true;
     this.#begun().writeZeros(position, length);
   }
 

@@ -114,16 +114,23 @@ async function findByMark(connection: XenConnection, uploadId: string): Promise<
     .map(([ref]) => ref);
 }
 
+/** What an upload that has failed may have left. */
+export interface FailedUpload {
+  /** Undefined when it is not known whether there is one. */
+  readonly vdi: PoolVdi | undefined;
+  readonly uploadId: string;
+  /** All of the image went out: then it may mount. */
+  readonly sealed: boolean;
+}
+
 /**
  * After an upload that has failed: whatever VDI it has made goes. Never fails.
  *
- * @param vdi undefined when it is not known whether there is one
  * @returns what is left behind, for people
  */
 export async function removeUpload(
   connection: XenConnection,
-  vdi: PoolVdi | undefined,
-  uploadId: string,
+  { vdi, uploadId, sealed }: FailedUpload,
 ): Promise<string> {
   let failure: Error | undefined;
   let refs: readonly string[] = vdi === undefined ? [] : [vdi.ref];
@@ -137,8 +144,9 @@ export async function removeUpload(
   for (const ref of refs) failure ??= await destroyPatiently(connection, ref);
   if (failure === undefined) return 'nothing: the VDI was destroyed';
   const why = printable(failure.message, 300);
-  if (vdi !== undefined) {
-    return `VDI ${vdi.uuid}, which could not be destroyed (${why}): destroy it with patch-vdi pool vdi-destroy ${vdi.uuid}; the image in it is not complete, and does not mount`;
+  if (vdi === undefined) {
+    return `perhaps an empty VDI, with ${UPLOAD_KEY}=${uploadId} in its other_config (${why}): patch-vdi pool vdis shows it`;
   }
-  return `perhaps a VDI with ${UPLOAD_KEY}=${uploadId} in its other_config (${why}): patch-vdi pool vdis shows it; it is empty`;
+  const state = sealed ? 'it may hold the whole image' : 'its image is not complete, and does not mount';
+  return `VDI ${vdi.uuid}, which could not be destroyed (${why}); ${state}; patch-vdi pool vdi-destroy ${vdi.uuid} destroys it`;
 }

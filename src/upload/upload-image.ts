@@ -35,6 +35,7 @@ class PoolUpload {
   #creating = false;
   #vdi: PoolVdi | undefined;
   #task: string | undefined;
+  #sink: ImportSink | undefined;
 
   constructor(options: UploadImageOptions) {
     this.#options = options;
@@ -71,7 +72,7 @@ class PoolUpload {
     this.#vdi = vdi;
     const task = await connection.callAs(REFERENCE, 'task.create', 'patch-vdi upload', nameLabel);
     this.#task = task;
-    return new ImportSink({
+    this.#sink = new ImportSink({
       connection,
       task,
       stop,
@@ -80,6 +81,7 @@ class PoolUpload {
       imageBytes: imageBytesFor(vdi, imageBytes, connection.name),
       name: `VDI ${vdi.uuid} at ${connection.name}`,
     });
+    return this.#sink;
   }
 
   /** Says what is in it. The image is complete, but until this is done nobody is told so. */
@@ -104,7 +106,11 @@ class PoolUpload {
     const { connection } = this.#options;
     if (!this.#creating) return 'nothing was changed on the server';
     if (this.#task !== undefined) await cancelAndWait(connection, this.#task);
-    return await removeUpload(connection, this.#vdi, this.#id);
+    return await removeUpload(connection, {
+      vdi: this.#vdi,
+      uploadId: this.#id,
+      sealed: this.#sink?.sealed ?? false,
+    });
   }
 }
 

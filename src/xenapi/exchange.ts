@@ -95,6 +95,7 @@ export function brokenConnection(
     expected: 'an answer of HTTP',
     leftBehind,
     cause,
+    loss: 'broken',
   });
 }
 
