@@ -11,7 +11,8 @@ import {
   toolEnvironment,
   type BuildOptions,
 } from './options.js';
-import { openSink, openSource } from './places.js';
+import type { Sink } from '../io/sink.js';
+import { openSink, openSource, type SinkNeeds } from './places.js';
 import { refuseReplacingInputs } from './inputs.js';
 import { refuseEmpty } from './plan-image.js';
 import { imageSize } from './size-rule.js';
@@ -47,7 +48,7 @@ export interface BuildResult {
   readonly elapsedMilliseconds: number;
 }
 
-function verifiedBy(options: BuildOptions): BuildResult['verifiedBy'] {
+function verifiedBy(options: BuildInput): BuildResult['verifiedBy'] {
   const { signature, sha256 } = options.verify;
   if (signature !== undefined) return sha256 === undefined ? 'signature' : 'signature and sha256';
   return sha256 === undefined ? 'nothing' : 'sha256';
@@ -78,6 +79,16 @@ function interruption(reason: unknown): PatchVdiError {
   return new PatchVdiError('interrupted', 'the build was stopped', { cause: reason });
 }
 
+/** A build without its output. */
+export type BuildInput = Omit<BuildOptions, 'sink'>;
+
+/**
+ * Opens the output of a build, when the length of the upload is known if it ever is before its end.
+ *
+ * @param stop everything stops with the error that it is aborted with
+ */
+export type OpenOutput = (needs: SinkNeeds, stop: AbortController) => Promise<Sink>;
+
 /**
  * Builds a patch disk image: the upload goes in once, as a stream; a disk image comes out, sealed only if the
  * upload is what `verify` says. Memory does not grow with the upload or the image.
@@ -89,6 +100,14 @@ function interruption(reason: unknown): PatchVdiError {
  *   name is left behind (design, "Errors")
  */
 export async function buildPatchImage(options: BuildOptions): Promise<BuildResult> {
+  return await buildInto(options, async (needs, stop) => {
+    refuseReplacingInputs(options);
+    return await openSink(options.sink, options, needs, stop);
+  });
+}
+
+/** The same for an output that another room of this house has. */
+export async function buildInto(options: BuildInput, openOutput: OpenOutput): Promise<BuildResult> {
   const startedAt = performance.now();
   const { requestedSize } = checkImageOptions(options);
   checkVerify(options.verify);
@@ -101,7 +120,7 @@ export async function buildPatchImage(options: BuildOptions): Promise<BuildResul
   const cleanup = new Cleanup();
   let job: Job | undefined;
   try {
-    job = await openJob(options, requestedSize, stop, cleanup);
+    job = await openJob(options, openOutput, { requestedSize, stop, cleanup });
     const result = resultOf(job, await (job.sink.seekable ? writeInPlace(job) : writeStream(job)));
     const warnings = (await cleanup.run()).map(String);
     return { ...result, warnings, elapsedMilliseconds: Math.round(performance.now() - startedAt) };
@@ -117,23 +136,26 @@ export async function buildPatchImage(options: BuildOptions): Promise<BuildResul
   }
 }
 
+interface JobBasis {
+  readonly requestedSize: number | undefined;
+  readonly stop: AbortController;
+  readonly cleanup: Cleanup;
+}
+
 async function openJob(
-  options: BuildOptions,
-  requestedSize: number | undefined,
-  stop: AbortController,
-  cleanup: Cleanup,
+  options: BuildInput,
+  openOutput: OpenOutput,
+  { requestedSize, stop, cleanup }: JobBasis,
 ): Promise<Job> {
   stop.signal.throwIfAborted();
-  refuseReplacingInputs(options);
   const source = await openSource(options.source, options, stop.signal);
   cleanup.add(() => source.close());
   refuseEmpty(source.contentLength, source.name);
   const environment = toolEnvironment(options.environment);
-  const virtualSize = imageSize(source.contentLength, requestedSize);
-  const { format } = options;
-  const needs = { format, imageBytes: virtualSize, environment };
-  const sink = await openSink(options.sink, options, needs, stop);
+  const imageBytes = imageSize(source.contentLength, requestedSize);
+  const sink = await openOutput({ format: options.format, imageBytes, environment }, stop);
   cleanup.add(() => sink.discard());
+  const virtualSize = sink.imageBytes ?? imageBytes;
   return { options, environment, stop, source, sink, cleanup, virtualSize };
 }
 

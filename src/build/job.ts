@@ -14,7 +14,7 @@ import { UploadGuard, type PassOn, type UploadFindings } from './upload-guard.js
 
 /** One build on its way: what its steps share. */
 export interface Job {
-  readonly options: BuildOptions;
+  readonly options: Omit<BuildOptions, 'sink'>;
   readonly environment: ToolEnvironment;
   /** Aborted by the caller, or by a step that fails while another one waits. */
   readonly stop: AbortController;

@@ -1,7 +1,7 @@
 /*
  * Every error of the XenAPI that a server may answer with: one table, best read as a whole.
  */
-import { PatchVdiError, isPatchVdiError, type ErrorKind } from '../errors.js';
+import { DEFAULT_LEFT_BEHIND, PatchVdiError, isPatchVdiError, type ErrorKind } from '../errors.js';
 import { printable } from '../signature/printable.js';
 import { isXenApiError, type XenApiError } from '../xenapi/xen-api-error.js';
 
@@ -164,6 +164,11 @@ const TABLE: Readonly<Record<string, Translate>> = {
     hint: 'somebody has logged it out, or the server was restarted: run the command again',
     leftBehind: 'what the server had done until then',
   }),
+  SR_BACKEND_FAILURE_44: () => ({
+    kind: 'space',
+    message: 'the storage repository has not enough space',
+    hint: 'see patch-vdi pool srs; remove VDIs that nobody needs, or choose another one with --sr',
+  }),
   SR_FULL: () => ({
     kind: 'space',
     message: 'the storage repository is full',
@@ -225,7 +230,8 @@ function foundText({ code, parameters }: XenApiError): string {
  * images here when somebody has stopped us.
  */
 export function translateApiError(error: unknown, scene: ErrorScene): unknown {
-  if (isPatchVdiError(error) && error.kind === 'interrupted') {
+  const toldNothing = isPatchVdiError(error) && error.leftBehind === DEFAULT_LEFT_BEHIND.interrupted;
+  if (isPatchVdiError(error) && error.kind === 'interrupted' && toldNothing) {
     return new PatchVdiError('interrupted', error.message, {
       context: error.context,
       leftBehind: 'what the server had done until then; a task that was under way was cancelled',
@@ -237,7 +243,7 @@ export function translateApiError(error: unknown, scene: ErrorScene): unknown {
   const { kind, message, hint, leftBehind } = (translate ?? UNKNOWN)(error.parameters, scene);
   return new PatchVdiError(kind, message, {
     context: { operation: error.operation, path: scene.server, found: foundText(error) },
-    leftBehind: leftBehind ?? 'nothing was changed on the server',
+    leftBehind: error.leftBehind ?? leftBehind ?? 'nothing was changed on the server',
     ...(hint === undefined ? {} : { hint }),
     cause: error,
   });

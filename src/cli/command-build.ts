@@ -1,11 +1,11 @@
 import { Command } from 'commander';
 import { buildPatchImage } from '../build/build-image.js';
-import type { BuildOptions, VerifyOption } from '../build/options.js';
+import type { BuildOptions } from '../build/options.js';
 import { PatchVdiError } from '../errors.js';
 import { addImageOptions, readImageOptions, type RawImageOptions } from './image-options.js';
 import type { CommandContext } from './program.js';
 import { startProgressBar } from './progress.js';
-import { addSignatureOptions, signaturePolicy, type RawSignatureOptions } from './signature-options.js';
+import { addVerifyOptions, verifyOption, type RawVerifyOptions } from './signature-options.js';
 import { reproduce } from './reproduce.js';
 import { summaryLines } from './summary.js';
 import {
@@ -18,13 +18,11 @@ import {
 } from './source-options.js';
 import { columnsOf } from './text.js';
 
-interface RawBuildOptions extends RawImageOptions, RawSourceOptions, RawSignatureOptions {
+interface RawBuildOptions extends RawImageOptions, RawSourceOptions, RawVerifyOptions {
   readonly output: string;
   readonly force?: boolean;
   readonly outputHeader?: readonly string[];
   readonly targetIsZeroed?: boolean;
-  readonly allowUnsigned?: boolean;
-  readonly allowSha256?: string;
   readonly spoolDir?: string;
   readonly digest?: boolean;
   readonly reproduce?: boolean;
@@ -45,15 +43,6 @@ Examples:
 Exit codes: 0 built; 1 not reproduced; 2 usage, 3 signature, 4 upload, 5 space,
 7 a tool failed, 8 output failed, 130/143 stopped. After any failure nothing has
 the output's name and nothing that was written can be mounted or imported.`;
-
-function verifyOption(raw: RawBuildOptions): VerifyOption {
-  const signature = signaturePolicy(raw);
-  return {
-    ...(signature === undefined ? {} : { signature }),
-    ...(raw.allowSha256 === undefined ? {} : { sha256: raw.allowSha256 }),
-    ...(raw.allowUnsigned === undefined ? {} : { unsigned: raw.allowUnsigned }),
-  };
-}
 
 function refuseTerminals(upload: string, output: string): void {
   if (output === '-' && process.stdout.isTTY) {
@@ -116,9 +105,7 @@ export function buildCommand(context: CommandContext): Command {
     .option('--force', 'replace an existing file, or a disk with partitions')
     .option('--target-is-zeroed', 'the block device holds zeros only: write none')
     .option('--output-header <header>', '"Name: value" for the server of the output (repeatable)', collect);
-  addSignatureOptions(command)
-    .option('--allow-unsigned', 'build without any verification')
-    .option('--allow-sha256 <hex>', 'the upload must have this SHA-256');
+  addVerifyOptions(command);
   return addSourceOptions(addImageOptions(command))
     .option('--spool-dir <folder>', 'where an upload is kept that must be spooled; default: TMPDIR')
     .option('--digest', 'report the SHA-256 of the upload')

@@ -21,8 +21,16 @@ export interface RawImageOptions {
 }
 
 export function addImageOptions(command: Command): Command {
+  return addShapeOptions(
+    command.addOption(
+      new Option('--format <format>', 'default: by the ending of the output').choices(IMAGE_FORMATS),
+    ),
+  );
+}
+
+/** All but the format. */
+export function addShapeOptions(command: Command): Command {
   return command
-    .addOption(new Option('--format <format>', 'default: by the ending of the output').choices(IMAGE_FORMATS))
     .addOption(
       new Option('--filesystem <name>', 'ext2 and ext3 are for old hosts')
         .choices(FILESYSTEMS)
@@ -74,8 +82,12 @@ function formatOf(option: string | undefined, output: string | undefined): Image
 
 /** @throws PatchVdiError `usage` */
 export function readImageOptions(raw: RawImageOptions, output: string | undefined): ImageOptions {
+  return { format: formatOf(raw.format, output), ...readShapeOptions(raw) };
+}
+
+/** All but the format. @throws PatchVdiError `usage` */
+export function readShapeOptions(raw: Omit<RawImageOptions, 'format'>): Omit<ImageOptions, 'format'> {
   return {
-    format: formatOf(raw.format, output),
     filesystem: FILESYSTEMS.find((name) => name === raw.filesystem),
     contentLength: byteSize('--content-length', raw.contentLength),
     size: byteSize('--size', raw.size),

@@ -25,7 +25,7 @@ const CERTIFICATE = 'certificate.pem';
 
 export function addPoolOptions(command: Command): Command {
   return command
-    .option('--url <url>', 'the server: a pool of ours, or of XenServer', DEFAULT_URL)
+    .option('--pool, --url <url>', 'the server: a pool of ours, or of XenServer', DEFAULT_URL)
     .option('--user <name>', 'who logs in', 'root')
     .option(
       '--password-file <file>',

@@ -11,6 +11,7 @@ import { planCommand } from './command-plan.js';
 import { poolCommand } from './command-pool.js';
 import { serveCommand } from './command-serve.js';
 import { testCommand } from './command-test.js';
+import { uploadCommand } from './command-upload.js';
 import { verifyCommand } from './command-verify.js';
 import { EXIT_DIFFERENT, EXIT_MEANINGS, exitCodeFor } from './exit-codes.js';
 import { watchInterrupts, type Interrupts } from './interrupts.js';
@@ -91,6 +92,7 @@ function makeProgram(context: CommandContext, printErrors: boolean): Command {
     .addCommand(verifyCommand(context))
     .addCommand(diffCommand(context))
     .addCommand(serveCommand(context))
+    .addCommand(uploadCommand(context))
     .addCommand(poolCommand(context))
     .addCommand(applyCommand(context))
     .addCommand(testCommand(context))

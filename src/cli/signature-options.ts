@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import type { VerifyOption } from '../build/options.js';
 import { PatchVdiError } from '../errors.js';
 import type { SignaturePolicy } from '../signature/policy.js';
 import { collect } from './source-options.js';
@@ -64,5 +65,27 @@ export function signaturePolicy(raw: RawSignatureOptions): SignaturePolicy | und
     ...(raw.signature === undefined ? {} : { detachedSignature: raw.signature }),
     ...(raw.allowWeakDigest === undefined ? {} : { allowWeakDigest: raw.allowWeakDigest }),
     ...(raw.allowExpiredKey === undefined ? {} : { allowExpiredKey: raw.allowExpiredKey }),
+  };
+}
+
+/** Options of a command that builds an image: what must hold before it is sealed. */
+export interface RawVerifyOptions extends RawSignatureOptions {
+  readonly allowUnsigned?: boolean;
+  readonly allowSha256?: string;
+}
+
+export function addVerifyOptions(command: Command): Command {
+  return addSignatureOptions(command)
+    .option('--allow-unsigned', 'build without any verification')
+    .option('--allow-sha256 <hex>', 'the upload must have this SHA-256');
+}
+
+/** @throws PatchVdiError `usage` */
+export function verifyOption(raw: RawVerifyOptions): VerifyOption {
+  const signature = signaturePolicy(raw);
+  return {
+    ...(signature === undefined ? {} : { signature }),
+    ...(raw.allowSha256 === undefined ? {} : { sha256: raw.allowSha256 }),
+    ...(raw.allowUnsigned === undefined ? {} : { unsigned: raw.allowUnsigned }),
   };
 }

@@ -119,6 +119,7 @@ export function watchSource(source: UploadSource, milliseconds: number): UploadS
 export class WatchedSink implements Sink {
   readonly name: string;
   readonly seekable: boolean;
+  readonly imageBytes?: number;
   readonly #inner: Sink;
   readonly #clock: StallClock;
   #pending = 0;
@@ -126,6 +127,7 @@ export class WatchedSink implements Sink {
   constructor(inner: Sink, milliseconds: number, stop: AbortController) {
     this.name = inner.name;
     this.seekable = inner.seekable;
+    if (inner.imageBytes !== undefined) this.imageBytes = inner.imageBytes;
     this.#inner = inner;
     this.#clock = new StallClock(milliseconds, () =>
       stop.abort(

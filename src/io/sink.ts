@@ -7,6 +7,8 @@ export interface Sink {
   /** For messages: the path, or `standard output`. */
   readonly name: string;
   readonly seekable: boolean;
+  /** Only for outputs that are disks of their own: the bytes that the image must have, a multiple of 2 MiB. */
+  readonly imageBytes?: number;
   /** Before the first byte, where the length of the whole output must be told first. */
   begin?(totalLength: number): Promise<void>;
   /**

@@ -11,7 +11,6 @@ export type PoolErrorCode =
   | 'HOST_HAS_NO_PATCH_SR' // host
   | 'HOST_OFFLINE' // host
   | 'HOST_IS_SLAVE' // address of the master
-  | 'HOST_OFFLINE' // host
   | 'INTERNAL_ERROR' // message
   | 'INVALID_PATCH' // none
   | 'INVALID_PATCH_WITH_LOG' // log

@@ -32,7 +32,7 @@ export async function callPatch(
   const parameters = host === undefined ? [patch] : [patch, host];
   const task = await connection.callAs(REFERENCE, `Async.${operation}`, ...parameters);
   return await guardTask(connection, task, operation, () =>
-    followTask(connection, task, operation, onFraction, SILENCE_MILLISECONDS),
+    followTask(connection, task, operation, { onFraction, stall: () => SILENCE_MILLISECONDS }),
   );
 }
 

@@ -1,10 +1,12 @@
 import * as v from 'valibot';
+import { again } from './again.js';
 import type { UploadSource } from '../io/chunk.js';
 import { withoutSecrets } from '../io/http.js';
 import { trace } from '../trace.js';
 import type { Server, ServerTimeouts } from './exchange.js';
 import { getStream, type ServerDownload } from './get-stream.js';
-import { callJsonRpc, isReading, type Json } from './json-rpc.js';
+import { callJsonRpc, isRepeatable, type Json } from './json-rpc.js';
+import { openPut, type OpenedPut } from './open-put.js';
 import { putStream } from './put-stream.js';
 import { printable } from '../signature/printable.js';
 import type { ServerAddress } from './server-address.js';
@@ -42,13 +44,16 @@ export async function logIn(
   signal: AbortSignal | undefined,
 ): Promise<string> {
   const method = 'session.login_with_password';
-  const answer = await callJsonRpc(server, {
-    method,
-    params: [user, password, API_VERSION, ORIGINATOR],
-    secrets: secretWords([password]),
-    signal,
-    timeout: server.timeouts.call,
-  });
+  const ask = (): Promise<unknown> =>
+    callJsonRpc(server, {
+      method,
+      params: [user, password, API_VERSION, ORIGINATOR],
+      secrets: secretWords([password]),
+      signal,
+      timeout: server.timeouts.call,
+    });
+  // A session that was made and not told of ends by itself. Where nothing listens, people are told at once.
+  const answer = await again(ask, { after: ['broken'], pause: server.timeouts.poll, signal });
   const parsed = v.safeParse(v.pipe(v.string(), v.regex(/^[\u0021-\u007e]{1,256}$/)), answer);
   if (parsed.success) return parsed.output;
   throw serverFailure(server.address, 'the server logs us in without a session', {
@@ -119,17 +124,25 @@ export class XenConnection {
 
   /**
    * A call. One that only reads is made again with a new session when the old one has ended; another one could have
-   * been made by somebody else meanwhile for reasons that are no longer good.
+   * been made by somebody else meanwhile for reasons that are no longer good. One that may be made twice is made again
+   * when the connection was lost, a few times.
    *
    * @throws XenApiError; PatchVdiError `sink`; the reason of the signal
    */
   async call(method: string, ...params: readonly Json[]): Promise<unknown> {
+    if (!isRepeatable(method)) return await this.#callOnce(method, params);
+    const { poll: pause } = this.#server.timeouts;
+    const work = (): Promise<unknown> => this.#callOnce(method, params);
+    return await again(work, { after: ['unreachable', 'broken'], pause, signal: this.#signal });
+  }
+
+  async #callOnce(method: string, params: readonly Json[]): Promise<unknown> {
     const { call: timeout } = this.#server.timeouts;
     try {
       return await this.#rpc(method, params, this.#signal, timeout);
     } catch (error) {
       const ended = isXenApiError(error) && error.code === 'SESSION_INVALID';
-      if (!ended || this.#login === undefined || !isReading(method)) throw error;
+      if (!ended || this.#login === undefined || !isRepeatable(method)) throw error;
       trace('xenapi', () => `${method}: the session has ended, logging in again`);
       this.#session = await logIn(this.#server, this.#login, this.#signal);
       return await this.#rpc(method, params, this.#signal, timeout);
@@ -163,9 +176,58 @@ export class XenConnection {
     });
   }
 
-  /** For what must be said before we end, also after the signal: no longer than a farewell may take. */
+  /**
+   * For what must be said before we end, also after the signal: no longer than a farewell may take. It is about
+   * something of our own: so it is said again in a new session if the old one has ended.
+   */
   async callBeforeEnd(method: string, ...params: readonly Json[]): Promise<unknown> {
-    return await this.#rpc(method, params, undefined, this.#server.timeouts.farewell);
+    const { farewell } = this.#server.timeouts;
+    try {
+      return await this.#rpc(method, params, undefined, farewell);
+    } catch (error) {
+      const ended = isXenApiError(error) && error.code === 'SESSION_INVALID';
+      if (!ended || this.#login === undefined || method.startsWith('session.')) throw error;
+      this.#session = await logIn(this.#server, this.#login, AbortSignal.timeout(farewell));
+      return await this.#rpc(method, params, undefined, farewell);
+    }
+  }
+
+  /**
+   * A call that makes something: when the signal comes meanwhile, the answer is waited for a little longer, so that
+   * what was made is known.
+   */
+  async callToMake(method: string, ...params: readonly Json[]): Promise<unknown> {
+    const signal = this.#signal;
+    signal?.throwIfAborted();
+    const { call, farewell } = this.#server.timeouts;
+    const late = new AbortController();
+    let timer: NodeJS.Timeout | undefined;
+    const onAbort = (): void => {
+      timer = setTimeout(() => late.abort(signal?.reason), farewell);
+    };
+    signal?.addEventListener('abort', onAbort);
+    try {
+      return await this.#rpc(method, params, late.signal, call);
+    } finally {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', onAbort);
+    }
+  }
+
+  /** `PUT path`: see {@link openPut}. */
+  async openPut(
+    path: string,
+    query: Query,
+    contentLength: number,
+    signal: AbortSignal | undefined,
+  ): Promise<OpenedPut> {
+    return await openPut(this.#server, {
+      path,
+      query: { ...query, session_id: this.#session },
+      contentLength,
+      secrets: this.#secrets,
+      signal,
+    });
   }
 
   /** `PUT path`: see {@link putStream}. */

@@ -33,6 +33,7 @@ function dialFailure(address: ServerAddress, trust: ReadyTrust, cause: Error): P
       expected: 'a server that speaks TLS',
       hint: 'check the port, and whether the server speaks https or plain http there',
       cause,
+      ...(code === 'ECONNRESET' ? { loss: 'unreachable' } : {}),
     });
   }
   const hints: Readonly<Record<string, string>> = {
@@ -44,6 +45,7 @@ function dialFailure(address: ServerAddress, trust: ReadyTrust, cause: Error): P
     found,
     hint: hints[code] ?? 'check host and port, and the network between',
     cause,
+    loss: 'unreachable',
   });
 }
 

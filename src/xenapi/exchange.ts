@@ -104,6 +104,7 @@ export function brokenConnection(
     expected: 'an answer of HTTP',
     leftBehind,
     cause,
+    loss: 'broken',
   });
 }
 

@@ -37,6 +37,11 @@ export function isReading(method: string): boolean {
   return /\.get_[A-Za-z_]+$/.test(method) || method === 'event.from';
 }
 
+/** Calls that may be made twice: they only read, or say how something is to be. */
+export function isRepeatable(method: string): boolean {
+  return isReading(method) || method === 'VDI.set_other_config';
+}
+
 const NOT_XENAPI = 'check the URL: that server does not seem to be a pool of XenServer, XCP-ng or ours';
 
 /**

@@ -41,6 +41,7 @@ export const VDI = v.object({
   virtual_size: bytes,
   /** XAPI answers -1 while it does not know. */
   physical_utilisation: v.pipe(v.number(), v.safeInteger()),
+  other_config: v.optional(map, {}),
 });
 
 export const SR = v.object({
@@ -52,6 +53,8 @@ export const SR = v.object({
   /** Below zero while XAPI does not know, or for drives. */
   physical_size: v.pipe(v.number(), v.safeInteger()),
   physical_utilisation: v.pipe(v.number(), v.safeInteger()),
+  /** A server of ours has none. */
+  sm_config: v.optional(map, {}),
 });
 
 export const HOST = v.object({ uuid: text, name_label: text });
@@ -60,6 +63,9 @@ export const HOST = v.object({ uuid: text, name_label: text });
 export const HOST_PATCH = v.object({ host: reference, pool_patch: reference, applied: v.boolean() });
 
 export const POOL = v.object({ uuid: text, master: reference, default_SR: reference });
+
+/** What connects a host with an SR. */
+export const PBD = v.object({ host: reference, SR: reference, currently_attached: v.boolean() });
 
 /** A driver of SRs, where a server has such records. */
 export const SM = v.object({ type: text, capabilities: texts });
@@ -84,6 +90,8 @@ export const HOSTS = all(HOST);
 export const HOST_PATCHES = all(HOST_PATCH);
 export const SMS = all(SM);
 export const TASKS = all(TASK);
+export const PBDS = all(PBD);
+export const REFERENCES = v.pipe(v.array(reference), v.maxLength(MAX_MEMBERS));
 
 export type PatchRecord = v.InferOutput<typeof PATCH>;
 export type VdiRecord = v.InferOutput<typeof VDI>;

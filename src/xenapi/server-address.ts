@@ -89,6 +89,28 @@ export function masterOf(
   return port < 1 || port > 65_535 ? undefined : addressOf(slave.secure, host, port, rules);
 }
 
+/**
+ * The host that a redirect names. Credentials follow to it, so it must be reached by the same scheme, and for the same
+ * path; the rest of the location (XAPI puts the session into it) is not used.
+ *
+ * @returns undefined for any other redirect
+ * @throws PatchVdiError `usage` when it may not be reached like that
+ */
+export function redirectAddress(
+  from: ServerAddress,
+  location: string,
+  path: string,
+): ServerAddress | undefined {
+  if (!URL.canParse(location)) return undefined;
+  const url = new URL(location);
+  const secure = url.protocol === 'https:';
+  if (secure !== from.secure || (!secure && url.protocol !== 'http:') || url.pathname !== path)
+    return undefined;
+  if (url.username !== '' || url.password !== '') return undefined;
+  const port = url.port === '' ? (secure ? 443 : 80) : Number(url.port);
+  return addressOf(secure, url.hostname.replace(/^\[|\]$/g, ''), port, {});
+}
+
 /** As the Host field has it (RFC 9110 §7.2). */
 export function hostField({ host, port }: ServerAddress): string {
   return `${bracketed(host)}:${port}`;

@@ -9,6 +9,16 @@ export const UNTOUCHED = 'nothing was changed on the server';
 
 const MAX_WORDS = 300;
 
+/** How a connection was lost: it could not be made, or it stood and broke. One to a wrong server is neither. */
+export type Loss = 'unreachable' | 'broken';
+
+const LOSSES = new WeakMap<Error, Loss>();
+
+/** Whether an error is that of a lost connection. */
+export function lostConnection(error: unknown): Loss | undefined {
+  return error instanceof Error ? LOSSES.get(error) : undefined;
+}
+
 export interface FailureDetails {
   readonly found?: string | undefined;
   readonly expected?: string | undefined;
@@ -16,25 +26,28 @@ export interface FailureDetails {
   /** Default: {@link UNTOUCHED}. */
   readonly leftBehind?: string | undefined;
   readonly cause?: unknown;
+  readonly loss?: Loss;
 }
 
 /** An error of kind `sink`: a server that cannot be reached or believed. */
 export function serverFailure(
   address: ServerAddress,
   message: string,
-  { found, expected, hint, leftBehind = UNTOUCHED, cause }: FailureDetails,
+  { found, expected, hint, leftBehind = UNTOUCHED, cause, loss }: FailureDetails,
 ): PatchVdiError {
   const context: ErrorContext = {
     path: address.name,
     ...(found === undefined ? {} : { found }),
     ...(expected === undefined ? {} : { expected }),
   };
-  return new PatchVdiError('sink', message, {
+  const error = new PatchVdiError('sink', message, {
     context,
     leftBehind,
     ...(hint === undefined ? {} : { hint }),
     ...(cause === undefined ? {} : { cause }),
   });
+  if (loss !== undefined) LOSSES.set(error, loss);
+  return error;
 }
 
 /** The words of a system error. Of several addresses that were tried in vain, Node gives an error without words. */

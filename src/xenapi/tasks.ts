@@ -42,10 +42,15 @@ function taskFailure(
 
 const isOver = ({ status }: TaskRecord): boolean => status !== 'pending' && status !== 'cancelling';
 
+export interface FollowOptions {
+  readonly onFraction?: OnFraction | undefined;
+  /** How long it may stand still; milliseconds. Asked at every look. Default: the connection's `stall`. */
+  readonly stall?: (() => number) | undefined;
+}
+
 /**
  * Waits for a task to end.
  *
- * @param stall how long it may stand still, milliseconds; default: as the connection has it
  * @returns its result
  * @throws XenApiError when it fails or is cancelled; PatchVdiError `sink` also when it stands still; the reason of
  *   the connection's signal
@@ -54,14 +59,14 @@ export async function followTask(
   connection: XenConnection,
   task: string,
   operation: string,
-  onFraction?: OnFraction,
-  stall = connection.timeouts.stall,
+  { onFraction, stall: stallOf }: FollowOptions = {},
 ): Promise<string> {
-  const { poll } = connection.timeouts;
+  const { poll, stall: usualStall } = connection.timeouts;
   let fraction = -1;
   let movedAt = performance.now();
   for (;;) {
     const record = await connection.callAs(TASK, 'task.get_record', task);
+    const stall = stallOf?.() ?? usualStall;
     if (record.status === 'success') return resultText(record.result);
     if (isOver(record)) throw taskFailure(connection, operation, record);
     if (record.progress > fraction) {
@@ -83,7 +88,7 @@ export async function followTask(
 }
 
 /** Waits, not long, until a task that was cancelled has ended. Never fails. */
-async function cancelAndWait(connection: XenConnection, task: string): Promise<void> {
+export async function cancelAndWait(connection: XenConnection, task: string): Promise<void> {
   const { farewell, poll } = connection.timeouts;
   const until = performance.now() + farewell;
   try {
@@ -99,7 +104,7 @@ async function cancelAndWait(connection: XenConnection, task: string): Promise<v
 }
 
 /** Why a task failed, if it did so until now. Never fails itself. */
-async function taskWord(
+export async function taskWord(
   connection: XenConnection,
   task: string,
   operation: string,
@@ -131,6 +136,13 @@ export async function withTask<Result>(
   return await guardTask(connection, task, label, () => work(task));
 }
 
+/** Never fails: a task that is forgotten goes by itself. */
+export async function destroyTask(connection: XenConnection, task: string): Promise<void> {
+  await connection.callBeforeEnd('task.destroy', task).catch((error: unknown) => {
+    trace('xenapi', () => `task.destroy: ${error instanceof Error ? error.message : String(error)}`);
+  });
+}
+
 /** The same for a task that is there. */
 export async function guardTask<Result>(
   connection: XenConnection,
@@ -149,8 +161,6 @@ export async function guardTask<Result>(
     await cancelAndWait(connection, task);
     throw error;
   } finally {
-    await connection.callBeforeEnd('task.destroy', task).catch((error: unknown) => {
-      trace('xenapi', () => `task.destroy: ${error instanceof Error ? error.message : String(error)}`);
-    });
+    await destroyTask(connection, task);
   }
 }

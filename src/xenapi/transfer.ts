@@ -70,7 +70,7 @@ export async function copyVdi(
     return await connection.callAs(REFERENCE, operation, vdi, sr);
   }
   return await guardTask(connection, task, operation, async () => {
-    const result = await followTask(connection, task, operation, onFraction);
+    const result = await followTask(connection, task, operation, { onFraction });
     return connection.check(REFERENCE, operation, result);
   });
 }

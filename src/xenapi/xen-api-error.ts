@@ -13,12 +13,15 @@ export class XenApiError extends Error {
   readonly parameters: readonly string[];
   /** What was called: a method, or a path of the server. */
   readonly operation: string;
+  /** What is left on the server, when whoever made the call has seen to it. */
+  readonly leftBehind: string | undefined;
 
-  constructor(operation: string, code: string, parameters: readonly string[]) {
+  constructor(operation: string, code: string, parameters: readonly string[], leftBehind?: string) {
     super(`${operation}: ${[code, ...parameters].join(', ')}`);
     this.operation = operation;
     this.code = code;
     this.parameters = parameters;
+    this.leftBehind = leftBehind;
   }
 }
 

@@ -9,7 +9,7 @@ export interface SourceFile {
 const FLOORS: ReadonlyArray<readonly string[]> = [
   ['index.ts'],
   ['cli'],
-  ['server', 'kit'],
+  ['server', 'kit', 'upload'],
   ['pool', 'xenapi'],
   ['host'],
   ['build', 'inspect'],

@@ -1,0 +1,165 @@
+import { randomUUID } from 'node:crypto';
+import { buildInto, type BuildInput, type BuildResult } from '../build/build-image.js';
+import { DEFAULT_LEFT_BEHIND, PatchVdiError, isPatchVdiError } from '../errors.js';
+import type { XenConnection } from '../xenapi/connection.js';
+import { REFERENCE, VDI } from '../xenapi/records.js';
+import { lostConnection } from '../xenapi/server-failure.js';
+import { cancelAndWait, destroyTask } from '../xenapi/tasks.js';
+import { labelled, type VdiLabels } from '../xenapi/vdi-labels.js';
+import { XenApiError, isXenApiError } from '../xenapi/xen-api-error.js';
+import { requireSpace, type UploadPlace } from './choose-place.js';
+import { ImportSink } from './import-sink.js';
+import { createVdi, imageBytesFor, lookAtVdi, removeUpload, type PoolVdi } from './pool-vdi.js';
+
+export interface UploadImageOptions {
+  /** Its signal stops everything. */
+  readonly connection: XenConnection;
+  readonly place: UploadPlace;
+  /** The upload and its verification; format and signal are those of the place and the connection. */
+  readonly build: Omit<BuildInput, 'format' | 'signal' | 'digest'>;
+  readonly nameLabel: string;
+  /** Of this program. */
+  readonly version: string;
+}
+
+export interface UploadedImage {
+  readonly build: BuildResult;
+  readonly vdi: PoolVdi;
+  readonly labels: VdiLabels;
+}
+
+/** One upload on its way: what it has made in the pool. */
+class PoolUpload {
+  readonly #options: UploadImageOptions;
+  readonly #id = randomUUID();
+  /** Whether there may be a VDI, known or not. */
+  #creating = false;
+  #ref: string | undefined;
+  #vdi: PoolVdi | undefined;
+  #task: string | undefined;
+  #sink: ImportSink | undefined;
+
+  constructor(options: UploadImageOptions) {
+    this.#options = options;
+  }
+
+  async run(): Promise<UploadedImage> {
+    const { connection, place, build } = this.#options;
+    try {
+      const input = { ...build, format: place.format, digest: true, signal: connection.signal };
+      const result = await buildInto(input, ({ imageBytes }, stop) => this.#open(imageBytes, stop));
+      const uploaded = await this.#label(result);
+      connection.signal?.throwIfAborted();
+      return uploaded;
+    } catch (error) {
+      const cause = isPatchVdiError(error) && isXenApiError(error.cause) ? error.cause : error;
+      throw withLeftBehind(cause, await this.#undo());
+    } finally {
+      if (this.#task !== undefined) await destroyTask(connection, this.#task);
+    }
+  }
+
+  async #open(imageBytes: number, stop: AbortController): Promise<ImportSink> {
+    const { connection, place, nameLabel } = this.#options;
+    requireSpace(place, imageBytes, connection.name);
+    stop.signal.throwIfAborted();
+    this.#ref = await this.#create(imageBytes);
+    const vdi = await lookAtVdi(connection, this.#ref);
+    this.#vdi = vdi;
+    const made = await connection.callToMake('task.create', 'patch-vdi upload', nameLabel);
+    const task = connection.check(REFERENCE, 'task.create', made);
+    this.#task = task;
+    this.#sink = new ImportSink({
+      connection,
+      task,
+      stop,
+      vdi: vdi.ref,
+      format: place.format,
+      imageBytes: imageBytesFor(vdi, imageBytes, connection.name),
+      name: `VDI ${vdi.uuid} at ${connection.name}`,
+    });
+    return this.#sink;
+  }
+
+  async #create(imageBytes: number): Promise<string> {
+    const { connection, place, nameLabel } = this.#options;
+    const nameDescription = 'A patch, stored by patch-vdi';
+    const request = {
+      sr: place.ref,
+      nameLabel,
+      nameDescription,
+      virtualSize: imageBytes,
+      uploadId: this.#id,
+    };
+    connection.signal?.throwIfAborted();
+    this.#creating = true;
+    try {
+      return await createVdi(connection, request);
+    } catch (error) {
+      // Refused, or never asked for: then there is none.
+      const refused = isXenApiError(error) && error.operation === 'VDI.create';
+      if (refused || lostConnection(error) === 'unreachable') this.#creating = false;
+      throw error;
+    }
+  }
+
+  /** Says what is in it. The image is complete, but until this is done nobody is told so. */
+  async #label({ ...build }: BuildResult): Promise<UploadedImage> {
+    const { connection, version } = this.#options;
+    const vdi = this.#vdi;
+    if (vdi === undefined || build.sha256 === undefined) throw new Error('an upload has a VDI and a digest');
+    const labels: VdiLabels = {
+      version,
+      sha256: build.sha256,
+      size: build.payloadLength,
+      signer: build.signatures.map(({ primaryFingerprint }) => primaryFingerprint).join(' '),
+      uuid: build.filesystemUuid,
+    };
+    const { other_config: config } = await connection.callAs(VDI, 'VDI.get_record', vdi.ref);
+    await connection.call('VDI.set_other_config', vdi.ref, labelled(config, labels));
+    return { build, vdi, labels };
+  }
+
+  /** The connection of the import is closed by now. @returns what is left behind */
+  async #undo(): Promise<string> {
+    const { connection } = this.#options;
+    if (!this.#creating) return 'nothing was changed on the server';
+    if (this.#task !== undefined) await cancelAndWait(connection, this.#task);
+    return await removeUpload(connection, {
+      ref: this.#ref,
+      uuid: this.#vdi?.uuid,
+      uploadId: this.#id,
+      sealed: this.#sink?.sealed ?? false,
+    });
+  }
+}
+
+/** The same error, with what is left. */
+function withLeftBehind(error: unknown, leftBehind: string): unknown {
+  if (isXenApiError(error)) return new XenApiError(error.operation, error.code, error.parameters, leftBehind);
+  if (!isPatchVdiError(error)) return error;
+  const { kind, message, context, hint, cause } = error;
+  const local = Object.values(DEFAULT_LEFT_BEHIND).includes(error.leftBehind) ? '' : error.leftBehind;
+  // What could not be cleaned up on this machine.
+  const both = local.includes('could be removed') ? `${leftBehind}; ${local}` : leftBehind;
+  return new PatchVdiError(kind, message, {
+    context,
+    leftBehind: both,
+    cause,
+    ...(hint === undefined ? {} : { hint }),
+  });
+}
+
+/**
+ * An upload becomes a VDI of a pool: `VDI.create`, a task, `PUT /import_raw_vdi`, and labels in `other_config`. A VHD
+ * goes in while the upload comes, with its seal withheld until the signature holds; a raw image is spooled and
+ * verified first.
+ *
+ * Whatever fails or is stopped: the connection is closed, the task cancelled and destroyed, the VDI destroyed; the
+ * error says when that could not be done.
+ *
+ * @throws XenApiError; PatchVdiError of every kind but `image`
+ */
+export async function uploadImage(options: UploadImageOptions): Promise<UploadedImage> {
+  return await new PoolUpload(options).run();
+}

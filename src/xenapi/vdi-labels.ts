@@ -1,0 +1,47 @@
+/** What the VDIs of this program carry in their `other_config`. */
+const PREFIX = 'patch-vdi:';
+
+/** While an upload is under way: which one. A VDI that still has it was never finished. */
+export const UPLOAD_KEY = `${PREFIX}upload`;
+
+/** What is known of a patch in a VDI. All of it is what somebody has written there, and proves nothing. */
+export interface VdiLabels {
+  /** Of the program that has made the image. */
+  readonly version: string;
+  /** Of the upload, lower-case hex. */
+  readonly sha256: string;
+  /** Bytes of the upload. */
+  readonly size: number;
+  /** Fingerprints of the primary keys that have signed, separated by spaces; empty when it was not asked for. */
+  readonly signer: string;
+  /** UUID of the file system in the image, as `blkid` prints it: the same in every copy. */
+  readonly uuid: string;
+}
+
+type Config = Readonly<Record<string, string>>;
+
+/** The same map, of an upload that is finished. */
+export function labelled(config: Config, { version, sha256, size, signer, uuid }: VdiLabels): Config {
+  const others = Object.entries(config).filter(([key]) => !key.startsWith(PREFIX));
+  const ours = { version, sha256, size: String(size), signer, uuid };
+  return Object.fromEntries([
+    ...others,
+    ...Object.entries(ours).map(([key, value]) => [`${PREFIX}${key}`, value] as const),
+  ]);
+}
+
+/** The labels of a VDI, if it has them all. */
+export function readLabels(config: Config): VdiLabels | undefined {
+  const [version, sha256, size, signer, uuid] = ['version', 'sha256', 'size', 'signer', 'uuid'].map(
+    (key) => config[`${PREFIX}${key}`],
+  );
+  if (version === undefined || signer === undefined || uuid === undefined) return undefined;
+  if (sha256 === undefined || !/^[0-9a-f]{64}$/.test(sha256)) return undefined;
+  const bytes = size !== undefined && /^\d{1,16}$/.test(size) ? Number(size) : Number.NaN;
+  return Number.isSafeInteger(bytes) ? { version, sha256, size: bytes, signer, uuid } : undefined;
+}
+
+/** Whether it is of an upload that was never finished. */
+export function isUnfinished(config: Config): boolean {
+  return Object.hasOwn(config, UPLOAD_KEY);
+}
