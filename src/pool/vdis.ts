@@ -1,3 +1,4 @@
+// Longer than 300 lines: one class, because record and disk change together in each of its operations.
 import { trace } from '../trace.js';
 import type { RecordOf } from './classes.js';
 import type { Database } from './database.js';

@@ -159,7 +159,7 @@ export async function removeUpload(
   { ref, uuid, uploadId, sealed }: FailedUpload,
 ): Promise<string> {
   const failure =
-    vdi === undefined ? await destroyLost(connection, uploadId) : await destroyPatiently(connection, vdi.ref);
+    ref === undefined ? await destroyLost(connection, uploadId) : await destroyPatiently(connection, ref);
   if (failure === undefined) return 'nothing: the VDI was destroyed';
   const why = printable(failure.message, 300);
   if (uuid === undefined) {
