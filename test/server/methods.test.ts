@@ -85,7 +85,7 @@ const ROLES_OF_METHODS: Readonly<Record<Role, readonly string[]>> = {
     'pool_patch.destroy',
     'pool_patch.add_to_other_config',
   ],
-  'pool-admin': [],
+  'pool-admin': ['pool.eject'],
 };
 
 const USERS: readonly (readonly [string, Role])[] = [
