@@ -88,7 +88,7 @@ const ROLES_OF_METHODS: Readonly<Record<Role, readonly string[]>> = {
     'pool_patch.pool_apply',
     'pool_patch.add_to_other_config',
   ],
-  'pool-admin': [],
+  'pool-admin': ['pool.eject'],
 };
 
 const USERS: readonly (readonly [string, Role])[] = [

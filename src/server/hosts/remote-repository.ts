@@ -161,6 +161,11 @@ export class RemoteRepository implements StorageRepository {
     throw new PoolError('SR_HAS_NO_PBDS', [this.facts.uuid]);
   }
 
+  /** None of its disks is a file of this machine. */
+  localPath(): Promise<undefined> {
+    return Promise.resolve(undefined);
+  }
+
   async #openDisk(uuid: string, signal: AbortSignal | undefined): Promise<RemoteDisk> {
     const { virtualSize } = await this.vdiFacts(uuid);
     const name = `VDI ${uuid} of ${this.#link.name}`;
