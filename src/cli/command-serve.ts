@@ -259,7 +259,8 @@ The log goes to standard output, everything else to standard error.
 Examples:
   patch-vdi serve --keyring keys.gpg
   patch-vdi serve --config pool.yaml --log-format json >> /var/log/patch-vdi.log
-  patch-vdi serve --listen 10.0.0.2:8443 --join https://10.0.0.1:8443 --fingerprint AA:BB:…
+  patch-vdi serve --listen 10.0.0.2:8443 --join https://10.0.0.1:8443 \\
+      --fingerprint AA:BB:…
   curl -T hotfix.xsupdate -u root --cacert STATE/certificate.pem \\
       https://localhost:8443/pool_patch_upload`,
     )

@@ -60,6 +60,7 @@ export function longCall<
  */
 export const PASSED_ON: ReadonlySet<PoolErrorCode> = new Set<PoolErrorCode>([
   'CANNOT_FETCH_PATCH',
+  'OPERATION_NOT_ALLOWED',
   'CANNOT_FIND_PATCH',
   'INVALID_PATCH',
   'INVALID_PATCH_WITH_LOG',
