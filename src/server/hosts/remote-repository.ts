@@ -68,12 +68,6 @@ export class RemoteRepository implements StorageRepository {
     this.#options = options;
   }
 
-  /** Its disks lie on another machine. */
-  // oxlint-disable-next-line require-await -- as the interface has it
-  async localPath(): Promise<undefined> {
-    return undefined;
-  }
-
   // oxlint-disable-next-line require-await -- as the interface has it
   async isReachable(): Promise<boolean> {
     return this.#options.isReachable();
