@@ -7,7 +7,7 @@ import type { PreparedServer } from '../server/first-start.js';
 import type { ServeConfig } from '../server/serve-config.js';
 import type { ServedPool } from '../server/serve.js';
 import { defaultStateFolder, environmentOfProcess } from './environment.js';
-import { logText } from './log-lines.js';
+import { logText, logWriter, plainLine } from './log-lines.js';
 import type { CommandContext } from './program.js';
 import { columnsOf, fieldLines, visibleLines } from './text.js';
 import { packageVersion } from './version.js';
@@ -112,7 +112,7 @@ async function runServer(raw: RawServeOptions, context: CommandContext): Promise
   await showPassword(prepared);
   const asText = (raw.logFormat ?? (process.stdout.isTTY ? 'text' : 'json')) === 'text';
   const log = openLog(config.log.level, {
-    write: (line) => void process.stdout.write(asText ? `${logText(line)}\n` : line),
+    write: logWriter(process.stdout, asText ? (line) => `${logText(line)}\n` : plainLine),
   });
   const { searchPath } = environmentOfProcess();
   const { signal } = context.interrupts;
