@@ -12,7 +12,7 @@ import type { ServeOptions } from '../server/serve.js';
 import type { ServerTrust } from '../xenapi/trust.js';
 import { readPassword, refusePasswordOption } from './password.js';
 import { defaultStateFolder, environmentOfProcess } from './environment.js';
-import { logText } from './log-lines.js';
+import { logText, logWriter, plainLine } from './log-lines.js';
 import type { CommandContext } from './program.js';
 import { columnsOf, fieldLines, visibleLines } from './text.js';
 import { packageVersion } from './version.js';
@@ -201,7 +201,7 @@ async function runServer(raw: RawServeOptions, context: CommandContext): Promise
   await showPassword(prepared);
   const asText = (raw.logFormat ?? (process.stdout.isTTY ? 'text' : 'json')) === 'text';
   const log = openLog(config.log.level, {
-    write: (line) => void process.stdout.write(asText ? `${logText(line)}\n` : line),
+    write: logWriter(process.stdout, asText ? (line) => `${logText(line)}\n` : plainLine),
   });
   const { signal } = context.interrupts;
   signal.throwIfAborted();

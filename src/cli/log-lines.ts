@@ -1,5 +1,6 @@
 import prettyBytes from 'pretty-bytes';
-import { visible } from './text.js';
+import { MIB } from '../units.js';
+import { UNSAFE_CHARACTERS, jsonEscapes, visible } from './text.js';
 
 /** A line of the server's log, as it comes. */
 interface LogLine {
@@ -66,4 +67,41 @@ export function logText(json: string): string {
   const time = new Date(line.time).toTimeString().slice(0, 8);
   const level = LEVELS.get(line.level) ?? String(line.level);
   return visible(`${time} ${level.padEnd(5)} ${eventText(line)}`, MAX_CHARACTERS);
+}
+
+/** What may wait for a reader of the log that has stopped reading. */
+const MAX_WAITING_BYTES = 4 * MIB;
+
+/** Where the log goes: a pipe, a file, a terminal. */
+export type LogStream = Pick<NodeJS.WritableStream, 'write'> & { readonly writableLength: number };
+
+/**
+ * A line of the log for programs, safe on a terminal, too: JSON leaves C1 controls and text direction as they are, and
+ * the name of a method is whatever a client sends.
+ */
+export function plainLine(json: string): string {
+  return json.replaceAll(UNSAFE_CHARACTERS, jsonEscapes);
+}
+
+/**
+ * Writes the log. A reader that has stopped (a full journal, a terminal on hold) must not fill the memory of the
+ * server: then lines are left out, and the next one that goes out says how many.
+ *
+ * @param words a line of JSON, with its end, as it is to be written
+ */
+export function logWriter(stream: LogStream, words: (json: string) => string): (json: string) => void {
+  let leftOut = 0;
+  return (json) => {
+    if (stream.writableLength > MAX_WAITING_BYTES) {
+      leftOut += 1;
+      return;
+    }
+    if (leftOut > 0) {
+      const time = new Date().toISOString();
+      const msg = `${leftOut} lines of the log were left out: nobody read them`;
+      stream.write(words(`${JSON.stringify({ level: 40, time, msg })}\n`));
+      leftOut = 0;
+    }
+    stream.write(words(json));
+  };
 }

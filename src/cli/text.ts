@@ -25,10 +25,15 @@ export function visibleLines(text: string, columns: number): string {
 
 /** JSON that is safe on a terminal, too: `JSON.stringify` leaves C1 controls and text direction as they are. */
 export function jsonText(value: object): string {
-  const escapeUnit = (unit: string): string => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`;
-  return JSON.stringify(value, undefined, 2).replaceAll(/[\p{Cf}\p{Zl}\p{Zp}\u007f-\u009f]/gu, (character) =>
-    character.replaceAll(/[^]/g, escapeUnit),
-  );
+  return JSON.stringify(value, undefined, 2).replaceAll(UNSAFE_CHARACTERS, jsonEscapes);
+}
+
+/** What JSON leaves as it is and a terminal does not. */
+export const UNSAFE_CHARACTERS = /[\p{Cf}\p{Zl}\p{Zp}\u007f-\u009f]/gu;
+
+/** One of them as JSON writes it. */
+export function jsonEscapes(character: string): string {
+  return character.replaceAll(/[^]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }
 
 /** Breaks a text into lines of at most `width` characters, between words; a longer word stands alone. */

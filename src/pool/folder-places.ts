@@ -2,6 +2,7 @@ import { constants } from 'node:fs';
 import { lstat, open, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { invariant, systemErrorCode } from '../errors.js';
+import { trace } from '../trace.js';
 import { KIB } from '../units.js';
 
 /*
@@ -47,6 +48,17 @@ export async function removeUnfinished(folder: string, uuids: ReadonlySet<string
   return names;
 }
 
+/** What a guest sees of a disk; undefined for none: what a link leads to is no disk of ours, and a FIFO has no size. */
+export async function diskBytes(path: string): Promise<number | undefined> {
+  try {
+    const stats = await lstat(path);
+    return stats.isFile() ? stats.size : undefined;
+  } catch (error) {
+    if (systemErrorCode(error) === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
 /** Of the name itself, wherever a link would lead; 0 for a file that is gone. */
 export async function allocatedBytes(path: string): Promise<number> {
   try {
@@ -86,4 +98,15 @@ export async function markOf(folder: string): Promise<string | undefined> {
   }
   const uuid = /"uuid": "([0-9a-f-]{36})"/.exec(text)?.[1];
   return uuid !== undefined && isUuid(uuid) ? uuid : undefined;
+}
+
+/** Whether it is the folder of that repository, and can be read now. */
+export async function hasMark(folder: string, uuid: string): Promise<boolean> {
+  try {
+    return (await markOf(folder)) === uuid;
+  } catch (error) {
+    // A disk that dies, an NFS server that has forgotten us: the other repositories are still there.
+    trace('pool', () => `SR ${uuid} cannot be read: ${String(error)}`);
+    return false;
+  }
 }

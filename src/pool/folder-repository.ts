@@ -1,6 +1,6 @@
 // Longer than 300 lines: one class, the whole of one interface; what each operation does is in files of its own.
 import { constants } from 'node:fs';
-import { copyFile, lstat, rm } from 'node:fs/promises';
+import { copyFile, rm } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { uuidBytes } from '../build/identity.js';
 import { systemErrorCode } from '../errors.js';
@@ -15,10 +15,11 @@ import { countedStream, tooLong } from './counted-stream.js';
 import { dataRuns, streamRuns } from './disk-runs.js';
 import {
   allocatedBytes,
+  diskBytes,
   diskPath,
   disksIn,
+  hasMark,
   isUuid,
-  markOf,
   removeUnfinished,
   unfinishedPath,
 } from './folder-places.js';
@@ -26,7 +27,7 @@ import { openExport } from './open-export.js';
 import { makeRepositoryFolder } from './make-folder.js';
 import { folderFreeBytes, folderUsage } from './folder-space.js';
 import { openImportedVhd } from './vhd-import.js';
-import { PoolError, isPoolError } from './pool-error.js';
+import { PoolError } from './pool-error.js';
 import { syncFolder } from './store-folder.js';
 import { VDI_CLONE } from './storage.js';
 import type {
@@ -99,13 +100,7 @@ export class FolderRepository implements StorageRepository {
   }
 
   async isReachable(): Promise<boolean> {
-    try {
-      return (await markOf(this.#folder)) === this.facts.uuid;
-    } catch (error) {
-      // A disk that dies, an NFS server that has forgotten us: the other repositories are still there.
-      trace('pool', () => `SR ${this.facts.uuid} cannot be read: ${String(error)}`);
-      return false;
-    }
+    return await hasMark(this.#folder, this.facts.uuid);
   }
 
   async #requireReachable(): Promise<void> {
@@ -163,15 +158,12 @@ export class FolderRepository implements StorageRepository {
     if (!isUuid(uuid)) throw this.#missing(uuid);
     const path = diskPath(this.#folder, uuid);
     try {
-      const stats = await lstat(path);
-      // What a link leads to is no disk of ours, and a FIFO has no size.
-      if (!stats.isFile()) throw this.#missing(uuid);
-      return { path, sizeBytes: stats.size };
+      const sizeBytes = await diskBytes(path);
+      if (sizeBytes !== undefined) return { path, sizeBytes };
     } catch (error) {
-      if (isPoolError(error)) throw error;
-      if (systemErrorCode(error) === 'ENOENT') throw this.#missing(uuid);
       throw writeFailure(path, 0, error);
     }
+    throw this.#missing(uuid);
   }
 
   async vdiFacts(uuid: string): Promise<VdiFacts> {

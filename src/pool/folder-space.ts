@@ -1,7 +1,6 @@
-import { lstat, readdir, statfs } from 'node:fs/promises';
+import { readdir, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
-import { systemErrorCode } from '../errors.js';
-import { allocatedBytes, diskPath, disksIn } from './folder-places.js';
+import { allocatedBytes, diskBytes, diskPath, disksIn } from './folder-places.js';
 import type { RepositoryUsage } from './storage.js';
 
 /** Bytes that the files of the folder take. */
@@ -9,16 +8,6 @@ async function bytesIn(folder: string): Promise<number> {
   let total = 0;
   for (const name of await readdir(folder)) total += await allocatedBytes(join(folder, name));
   return total;
-}
-
-/** What a guest sees of a disk, in bytes; 0 for one that was removed meanwhile. */
-async function virtualBytes(path: string): Promise<number> {
-  try {
-    return (await lstat(path)).size;
-  } catch (error) {
-    if (systemErrorCode(error) === 'ENOENT') return 0;
-    throw error;
-  }
 }
 
 /**
@@ -30,7 +19,8 @@ async function virtualBytes(path: string): Promise<number> {
 export async function folderUsage(folder: string, quotaBytes: number | undefined): Promise<RepositoryUsage> {
   const { blocks, bsize } = await statfs(folder);
   let virtualAllocation = 0;
-  for (const uuid of await disksIn(folder)) virtualAllocation += await virtualBytes(diskPath(folder, uuid));
+  for (const uuid of await disksIn(folder))
+    virtualAllocation += (await diskBytes(diskPath(folder, uuid))) ?? 0;
   const physicalSize = quotaBytes ?? blocks * bsize;
   const free = Math.max(0, await folderFreeBytes(folder, quotaBytes));
   return { physicalSize, physicalUtilisation: Math.max(0, physicalSize - free), virtualAllocation };

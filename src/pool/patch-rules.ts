@@ -1,4 +1,6 @@
 import { imageSize } from '../build/size-rule.js';
+import type { RecordOf } from './classes.js';
+import type { Ref } from './fields.js';
 import { PoolError } from './pool-error.js';
 
 /**
@@ -42,6 +44,20 @@ export function mayBeDeleted({ fileMissing, vdiDangling, isApplied }: PatchBacki
 /** `destroy` is "refused while applied". @throws PoolError PATCH_IS_APPLIED */
 export function requireNotApplied(isApplied: boolean): void {
   if (isApplied) throw new PoolError('PATCH_IS_APPLIED');
+}
+
+/**
+ * What was verified, and what a record vouches for, is not replaced by whoever may write disks.
+ *
+ * @throws PoolError OPERATION_NOT_ALLOWED
+ */
+export function requireNoPatch(
+  vdi: Ref,
+  patches: readonly (readonly [Ref, Pick<RecordOf<'pool_patch'>, 'uuid' | 'VDI'>])[],
+): void {
+  const patch = patches.find(([, { VDI }]) => VDI === vdi)?.[1].uuid;
+  if (patch === undefined) return;
+  throw new PoolError('OPERATION_NOT_ALLOWED', [`the VDI holds the patch ${patch}: upload the patch again`]);
 }
 
 /** Where the bytes of a patch are. */

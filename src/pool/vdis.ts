@@ -4,6 +4,7 @@ import type { RecordOf } from './classes.js';
 import type { Database } from './database.js';
 import type { Draft } from './draft.js';
 import type { Ref } from './fields.js';
+import { requireNoPatch } from './patch-rules.js';
 import { PoolError, isPoolError } from './pool-error.js';
 import type { Repositories } from './repositories.js';
 import type {
@@ -180,9 +181,7 @@ export class Vdis {
 
   /** A VDI whose disk could not be removed is one still. Where the disk cannot be looked at, the next start decides. */
   async #takeBack(ref: Ref, repository: StorageRepository): Promise<void> {
-    const record = this.#database.find('VDI', ref);
-    if (record === undefined) return;
-    await repository.vdiFacts(record.uuid);
+    await repository.vdiFacts(this.#database.get('VDI', ref).uuid);
     await this.#database.change((draft) => {
       if (draft.find('VDI', ref)?.state === 'destroying') draft.update('VDI', ref, { state: 'ready' });
     }, true);
@@ -263,18 +262,10 @@ export class Vdis {
     });
   }
 
-  /**
-   * A VDI whose content may be replaced: not that of a patch, which was verified, and which its record vouches for.
-   *
-   * @throws PoolError HANDLE_INVALID, OTHER_OPERATION_IN_PROGRESS, OPERATION_NOT_ALLOWED
-   */
-  requireReplaceable(ref: Ref): void {
-    this.ready(ref);
-    const patch = this.#database.all('pool_patch').find(([, { VDI }]) => VDI === ref)?.[1].uuid;
-    if (patch === undefined) return;
-    throw new PoolError('OPERATION_NOT_ALLOWED', [
-      `the VDI holds the patch ${patch}: upload the patch again`,
-    ]);
+  /** @throws PoolError HANDLE_INVALID, OTHER_OPERATION_IN_PROGRESS, OPERATION_NOT_ALLOWED for the VDI of a patch */
+  replaceable(ref: Ref): ReturnType<Vdis['ready']> {
+    requireNoPatch(ref, this.#database.all('pool_patch'));
+    return this.ready(ref);
   }
 
   /** For `PUT /import_raw_vdi`: replaces the content of a VDI, as a whole or not at all. The VDI's ref. */
@@ -286,8 +277,7 @@ export class Vdis {
   ): Promise<Ref> {
     const { SR: sr } = this.#database.get('VDI', ref);
     return this.#asTask(options, sr, async (signal) => {
-      this.requireReplaceable(ref);
-      const { record, repository } = this.ready(ref);
+      const { record, repository } = this.replaceable(ref);
       if (this.#importing.has(ref)) throw new PoolError('OTHER_OPERATION_IN_PROGRESS', ['VDI', ref]);
       this.#importing.add(ref);
       try {

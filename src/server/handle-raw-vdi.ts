@@ -29,7 +29,7 @@ export async function handleImportRawVdi(pool: Pool, owners: TaskOwners, request
     throw new HttpRefusal('NOT_FOUND', 'an import has a Content-Length, and no Transfer-Encoding');
   }
   if (contentLength === undefined) throw new HttpRefusal('BAD_REQUEST', 'an import has a Content-Length');
-  pool.vdis.requireReplaceable(vdi);
+  pool.vdis.replaceable(vdi);
   if (isProbe(parameters, contentLength)) {
     exchange.send(200, 'text/plain; charset=utf-8', 'nothing was imported: there was no body\n');
     return;
