@@ -102,7 +102,7 @@ const TABLE: Readonly<Record<string, Translate>> = {
     hint: 'it is of another version',
   }),
   OPERATION_NOT_ALLOWED: (parameters) => ({
-    kind: 'usage',
+    kind: 'sink',
     message: `the server does not allow that: ${word(parameters, 0, 'no reason given')}`,
     hint: 'what stands in the way is above; a patch that may have run in part is applied once more with --again',
   }),

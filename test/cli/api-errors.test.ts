@@ -18,7 +18,7 @@ const CODES: readonly (readonly [code: string, parameters: readonly string[], ex
   ['MESSAGE_DEPRECATED', ['message'], 8],
   ['MESSAGE_METHOD_UNKNOWN', ['pool_patch.fly'], 8],
   ['MESSAGE_PARAMETER_COUNT_MISMATCH', ['m', '2', '3'], 8],
-  ['OPERATION_NOT_ALLOWED', ['the VDI holds a patch'], 2],
+  ['OPERATION_NOT_ALLOWED', ['the VDI holds a patch'], 8],
   ['OTHER_OPERATION_IN_PROGRESS', ['VDI', 'OpaqueRef:x'], 8],
   ['OUT_OF_SPACE', ['Local storage'], 5],
   ['PATCH_ALREADY_APPLIED', ['patch'], 8],

@@ -1,4 +1,5 @@
-import { readFileSync, statSync } from 'node:fs';
+import { readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { requireImageJudges } from '../e2e/judges/patch-disk.js';
 import { dumpFile } from '../oracles/debugfs.js';
@@ -293,13 +294,14 @@ test('a download of a range has those bytes and no others', async () => {
 });
 
 test('a download of an unknown patch: CANNOT_FIND_PATCH; of another content than was uploaded: CANNOT_FETCH_PATCH', async () => {
-  const { pool } = await testPool();
+  const { pool, place } = await testPool();
   const unknown = await refused(pool.patches.download('99999999-9999-4999-8999-999999999999'));
   expect(unknown.description).toEqual(['CANNOT_FIND_PATCH']);
   const patch = await samplePatch('a');
   const ref = await upload(pool, patch);
   const { VDI } = pool.database.get('pool_patch', ref);
-  await pool.vdis.import(VDI, inChunks(new Uint8Array(1000).fill(1)), { format: 'raw', contentLength: 1000 });
+  const { uuid: disk } = pool.database.get('VDI', VDI);
+  writeFileSync(join(place.sr('one'), `${disk}.raw`), new Uint8Array(1000).fill(1));
   const foreign = await refused(pool.patches.download(patch.uuid));
   expect(foreign.description).toEqual(['CANNOT_FETCH_PATCH', patch.uuid]);
 });
