@@ -38,9 +38,10 @@ const MAX_PAUSE_MILLISECONDS = 2000;
 /**
  * `VDI.create`, once: it is never made again. It is to be destroyed by {@link removeUpload}, whatever happens here.
  *
+ * @returns its reference
  * @throws XenApiError; PatchVdiError `sink`, when the outcome may be unknown; the reason of the signal
  */
-export async function createVdi(connection: XenConnection, request: VdiRequest): Promise<PoolVdi> {
+export async function createVdi(connection: XenConnection, request: VdiRequest): Promise<string> {
   const record = {
     name_label: request.nameLabel,
     name_description: request.nameDescription,
@@ -55,7 +56,11 @@ export async function createVdi(connection: XenConnection, request: VdiRequest):
     tags: [],
   };
   const operation = 'VDI.create';
-  const ref = connection.check(REFERENCE, operation, await connection.callToMake(operation, record));
+  return connection.check(REFERENCE, operation, await connection.callToMake(operation, record));
+}
+
+/** What the SR has made of it. */
+export async function lookAtVdi(connection: XenConnection, ref: string): Promise<PoolVdi> {
   const made = await connection.callAs(VDI, 'VDI.get_record', ref);
   return { ref, uuid: made.uuid, nameLabel: made.name_label, virtualSize: made.virtual_size };
 }
@@ -114,10 +119,31 @@ async function findByMark(connection: XenConnection, uploadId: string): Promise<
     .map(([ref]) => ref);
 }
 
+/** A pool that was asked for a VDI may still be making it: so it is looked for, for a while. */
+async function destroyLost(connection: XenConnection, uploadId: string): Promise<Error | undefined> {
+  const { farewell, poll } = connection.timeouts;
+  const until = performance.now() + farewell;
+  for (let pause = poll; ; pause = Math.min(2 * pause, MAX_PAUSE_MILLISECONDS)) {
+    let failure: Error | undefined;
+    try {
+      const [ref] = await findByMark(connection, uploadId);
+      if (ref !== undefined) return await destroyPatiently(connection, ref);
+    } catch (error) {
+      failure = errorOf(error);
+    }
+    if (performance.now() + pause > until) return failure ?? NEVER_SEEN;
+    await sleep(pause);
+  }
+}
+
+const NEVER_SEEN = new Error('the pool does not have one now');
+
 /** What an upload that has failed may have left. */
 export interface FailedUpload {
-  /** Undefined when it is not known whether there is one. */
-  readonly vdi: PoolVdi | undefined;
+  /** Its reference; undefined when it is not known whether there is one: the answer to `VDI.create` was lost. */
+  readonly ref: string | undefined;
+  /** As far as it is known. */
+  readonly uuid: string | undefined;
   readonly uploadId: string;
   /** All of the image went out: then it may mount. */
   readonly sealed: boolean;
@@ -130,23 +156,15 @@ export interface FailedUpload {
  */
 export async function removeUpload(
   connection: XenConnection,
-  { vdi, uploadId, sealed }: FailedUpload,
+  { ref, uuid, uploadId, sealed }: FailedUpload,
 ): Promise<string> {
-  let failure: Error | undefined;
-  let refs: readonly string[] = vdi === undefined ? [] : [vdi.ref];
-  if (vdi === undefined) {
-    try {
-      refs = await findByMark(connection, uploadId);
-    } catch (error) {
-      failure = errorOf(error);
-    }
-  }
-  for (const ref of refs) failure ??= await destroyPatiently(connection, ref);
+  const failure =
+    ref === undefined ? await destroyLost(connection, uploadId) : await destroyPatiently(connection, ref);
   if (failure === undefined) return 'nothing: the VDI was destroyed';
   const why = printable(failure.message, 300);
-  if (vdi === undefined) {
+  if (uuid === undefined) {
     return `perhaps an empty VDI, with ${UPLOAD_KEY}=${uploadId} in its other_config (${why}): patch-vdi pool vdis shows it`;
   }
   const state = sealed ? 'it may hold the whole image' : 'its image is not complete, and does not mount';
-  return `VDI ${vdi.uuid}, which could not be destroyed (${why}); ${state}; patch-vdi pool vdi-destroy ${vdi.uuid} destroys it`;
+  return `VDI ${uuid}, which could not be destroyed (${why}); ${state}; patch-vdi pool vdi-destroy ${uuid} destroys it`;
 }

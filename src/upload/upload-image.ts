@@ -3,12 +3,13 @@ import { buildInto, type BuildInput, type BuildResult } from '../build/build-ima
 import { DEFAULT_LEFT_BEHIND, PatchVdiError, isPatchVdiError } from '../errors.js';
 import type { XenConnection } from '../xenapi/connection.js';
 import { REFERENCE, VDI } from '../xenapi/records.js';
+import { lostConnection } from '../xenapi/server-failure.js';
 import { cancelAndWait, destroyTask } from '../xenapi/tasks.js';
 import { labelled, type VdiLabels } from '../xenapi/vdi-labels.js';
 import { XenApiError, isXenApiError } from '../xenapi/xen-api-error.js';
 import { requireSpace, type UploadPlace } from './choose-place.js';
 import { ImportSink } from './import-sink.js';
-import { createVdi, imageBytesFor, removeUpload, type PoolVdi } from './pool-vdi.js';
+import { createVdi, imageBytesFor, lookAtVdi, removeUpload, type PoolVdi } from './pool-vdi.js';
 
 export interface UploadImageOptions {
   /** Its signal stops everything. */
@@ -33,6 +34,7 @@ class PoolUpload {
   readonly #id = randomUUID();
   /** Whether there may be a VDI, known or not. */
   #creating = false;
+  #ref: string | undefined;
   #vdi: PoolVdi | undefined;
   #task: string | undefined;
   #sink: ImportSink | undefined;
@@ -61,16 +63,11 @@ class PoolUpload {
     const { connection, place, nameLabel } = this.#options;
     requireSpace(place, imageBytes, connection.name);
     stop.signal.throwIfAborted();
-    this.#creating = true;
-    const vdi = await createVdi(connection, {
-      sr: place.ref,
-      nameLabel,
-      nameDescription: 'A patch, stored by patch-vdi',
-      virtualSize: imageBytes,
-      uploadId: this.#id,
-    });
+    this.#ref = await this.#create(imageBytes);
+    const vdi = await lookAtVdi(connection, this.#ref);
     this.#vdi = vdi;
-    const task = await connection.callAs(REFERENCE, 'task.create', 'patch-vdi upload', nameLabel);
+    const made = await connection.callToMake('task.create', 'patch-vdi upload', nameLabel);
+    const task = connection.check(REFERENCE, 'task.create', made);
     this.#task = task;
     this.#sink = new ImportSink({
       connection,
@@ -82,6 +79,28 @@ class PoolUpload {
       name: `VDI ${vdi.uuid} at ${connection.name}`,
     });
     return this.#sink;
+  }
+
+  async #create(imageBytes: number): Promise<string> {
+    const { connection, place, nameLabel } = this.#options;
+    const nameDescription = 'A patch, stored by patch-vdi';
+    const request = {
+      sr: place.ref,
+      nameLabel,
+      nameDescription,
+      virtualSize: imageBytes,
+      uploadId: this.#id,
+    };
+    connection.signal?.throwIfAborted();
+    this.#creating = true;
+    try {
+      return await createVdi(connection, request);
+    } catch (error) {
+      // Refused, or never asked for: then there is none.
+      const refused = isXenApiError(error) && error.operation === 'VDI.create';
+      if (refused || lostConnection(error) === 'unreachable') this.#creating = false;
+      throw error;
+    }
   }
 
   /** Says what is in it. The image is complete, but until this is done nobody is told so. */
@@ -107,7 +126,8 @@ class PoolUpload {
     if (!this.#creating) return 'nothing was changed on the server';
     if (this.#task !== undefined) await cancelAndWait(connection, this.#task);
     return await removeUpload(connection, {
-      vdi: this.#vdi,
+      ref: this.#ref,
+      uuid: this.#vdi?.uuid,
       uploadId: this.#id,
       sealed: this.#sink?.sealed ?? false,
     });
