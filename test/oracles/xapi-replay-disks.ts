@@ -36,6 +36,8 @@ export interface Disks {
   readonly sms: Map<string, Fields>;
   /** What came into a VDI, also of a body that was cut; by reference. */
   readonly contents: Map<string, Buffer>;
+  /** Bodies are counted and not kept: for ones that are large. Their footers are not looked at then. */
+  discard: boolean;
   /** VDI.create rounds up to this. */
   roundBytes: number;
   /** How long a disk stays in use after its import was broken off. */
@@ -77,6 +79,7 @@ class DisksOfPool implements Disks {
   readonly contents = new Map<string, Buffer>();
   roundBytes = SECTOR_BYTES;
   busyMilliseconds = 0;
+  discard = false;
   instead: Disks['instead'];
   insteadOfExport: Disks['insteadOfExport'];
   exportedBytes = 0;
@@ -200,7 +203,7 @@ class DisksOfPool implements Disks {
     const running: RunningImport = { socket, task, vdi, received: 0, contentLength, stopReading };
     request.on('data', (part: Buffer) => {
       if (over) return;
-      parts.push(part);
+      if (!this.discard) parts.push(part);
       running.received += part.length;
       if (seen !== undefined) seen.received = running.received;
       if (this.during?.(running) === true) release();
@@ -224,6 +227,7 @@ class DisksOfPool implements Disks {
     const sr = this.#pool.tables.SR.get(String(this.#pool.tables.VDI.get(vdi)?.['SR'])) ?? {};
     const footer = contentLength - 1 - ((contentLength - 1) % SECTOR_BYTES);
     const isWhole =
+      this.discard ||
       format !== 'vhd' ||
       (takesVhd(sr) && content.toString('latin1', footer, footer + FOOTER_COOKIE.length) === FOOTER_COOKIE);
     if (!isWhole) {
