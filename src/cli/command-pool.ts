@@ -8,6 +8,7 @@ import { poolTasksCommand } from './command-pool-tasks.js';
 import { poolUploadCommand } from './command-pool-upload.js';
 import { poolVdiCopyCommand } from './command-pool-vdi-copy.js';
 import { poolVdiDestroyCommand } from './command-pool-vdi-destroy.js';
+import { poolVdiExtractCommand, poolVdiInspectCommand } from './command-pool-vdi-look.js';
 import { poolVdisCommand } from './command-pool-vdis.js';
 import type { CommandContext } from './program.js';
 
@@ -15,7 +16,9 @@ import type { CommandContext } from './program.js';
 export function poolCommand(context: CommandContext): Command {
   const pool = new Command('pool')
     .summary('store, list, fetch and apply the patches of a pool')
-    .description('Talks to a pool that keeps patches in VDIs: a server of "patch-vdi serve".');
+    .description(
+      'Talks to a pool: a server of "patch-vdi serve", or a XenServer or XCP-ng with VDIs of "patch-vdi upload".',
+    );
   const commands = [
     poolPatchesCommand(context),
     poolUploadCommand(context),
@@ -24,6 +27,8 @@ export function poolCommand(context: CommandContext): Command {
     ...poolRemovalCommands(context),
     poolSrsCommand(context),
     poolVdisCommand(context),
+    poolVdiInspectCommand(context),
+    poolVdiExtractCommand(context),
     poolVdiCopyCommand(context),
     poolVdiDestroyCommand(context),
     poolTasksCommand(context),

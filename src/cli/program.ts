@@ -41,7 +41,10 @@ function jsonStreamOf(argv: readonly string[]): 'stdout' | 'stderr' | undefined 
     if (word === '-o' || word === '--output') return argv[index + 1] !== '-';
     return /^(-o|--output=)./.test(word);
   });
-  if (argv[2] === 'pool') return argv[3] === 'download' && !namesOutput ? 'stderr' : 'stdout';
+  if (argv[2] === 'pool') {
+    const toStdout = (argv[3] === 'download' || argv[3] === 'vdi-extract') && !namesOutput;
+    return toStdout ? 'stderr' : 'stdout';
+  }
   return (argv[2] === 'build' || argv[2] === 'extract') && !namesOutput ? 'stderr' : 'stdout';
 }
 

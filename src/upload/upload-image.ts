@@ -4,7 +4,7 @@ import { DEFAULT_LEFT_BEHIND, PatchVdiError, isPatchVdiError } from '../errors.j
 import type { XenConnection } from '../xenapi/connection.js';
 import { REFERENCE, VDI } from '../xenapi/records.js';
 import { lostConnection } from '../xenapi/server-failure.js';
-import { cancelAndWait, destroyTask } from '../xenapi/tasks.js';
+import { cancelTask, destroyTask } from '../xenapi/tasks.js';
 import { labelled, type VdiLabels } from '../xenapi/vdi-labels.js';
 import { XenApiError, isXenApiError } from '../xenapi/xen-api-error.js';
 import { requireSpace, type UploadPlace } from './choose-place.js';
@@ -124,7 +124,8 @@ class PoolUpload {
   async #undo(): Promise<string> {
     const { connection } = this.#options;
     if (!this.#creating) return 'nothing was changed on the server';
-    if (this.#task !== undefined) await cancelAndWait(connection, this.#task);
+    // It is not waited for: a task that no host has taken up may stay for ever; and a VDI says itself when it is free.
+    if (this.#task !== undefined) await cancelTask(connection, this.#task);
     return await removeUpload(connection, {
       ref: this.#ref,
       uuid: this.#vdi?.uuid,

@@ -247,8 +247,9 @@ export class XenConnection {
   }
 
   /** `GET path`: see {@link getStream}. */
-  async getStream(path: string, query: Query): Promise<ServerDownload> {
+  async getStream(path: string, query: Query, followRedirects = false): Promise<ServerDownload> {
     return await getStream(this.#server, {
+      followRedirects,
       path,
       query: { ...query, session_id: this.#session },
       secrets: this.#secrets,

@@ -11,6 +11,7 @@ import {
   type Server,
 } from './exchange.js';
 import { refusal } from './read-answer.js';
+import { MAX_REDIRECTS, nextHop } from './redirect.js';
 import { UNTOUCHED, causeWords, serverFailure } from './server-failure.js';
 import { isXenApiError } from './xen-api-error.js';
 
@@ -20,6 +21,8 @@ export interface GetOptions {
   readonly headersFor?: RequestHead['headersFor'];
   readonly secrets: readonly string[];
   readonly signal: AbortSignal | undefined;
+  /** To the host of the pool that sees the SR, as the handlers of disks have it. */
+  readonly followRedirects?: boolean | undefined;
 }
 
 /** Bytes on their way in. */
@@ -99,6 +102,10 @@ async function* chunksOf(
  * @throws XenApiError when the server refuses; PatchVdiError `sink`; the reason of the signal
  */
 export async function getStream(server: Server, options: GetOptions): Promise<ServerDownload> {
+  return await getFrom(server, options, options.followRedirects === true ? MAX_REDIRECTS : 0);
+}
+
+async function getFrom(server: Server, options: GetOptions, redirects: number): Promise<ServerDownload> {
   const { path, query, headersFor, secrets, signal } = options;
   const operation = `GET ${path}`;
   const { stall } = server.timeouts;
@@ -112,6 +119,11 @@ export async function getStream(server: Server, options: GetOptions): Promise<Se
   try {
     request.end();
     const response = await answerTo(request);
+    if (response.statusCode === 302 && redirects > 0) {
+      const address = nextHop(server, response, path);
+      request.destroy();
+      return await getFrom({ ...server, address }, options, redirects - 1);
+    }
     if (response.statusCode !== 200) {
       throw await refusal(response, { address: server.address, operation, secrets });
     }

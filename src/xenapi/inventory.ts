@@ -14,6 +14,7 @@ import {
   type SrRecord,
   type VdiRecord,
 } from './records.js';
+import { isUnfinished, readLabels, type VdiLabels } from './vdi-labels.js';
 import { isXenApiError } from './xen-api-error.js';
 
 /** Where the bytes of a patch are. */
@@ -61,6 +62,10 @@ export interface VdiEntry {
   readonly srName: string;
   /** The patch that is kept in it. */
   readonly patch: PatchRecord | undefined;
+  /** What "patch-vdi upload" has written there. */
+  readonly labels: VdiLabels | undefined;
+  /** An upload that was never finished, or is under way. */
+  readonly unfinished: boolean;
 }
 
 type Records<Record> = Readonly<{ [ref: string]: Record }>;
@@ -132,9 +137,19 @@ async function withPlaces(connection: XenConnection, patches: Records<PatchRecor
   return entries;
 }
 
+/** All records of patches. A pool that knows nothing of patches has none. */
+async function patchRecords(connection: XenConnection): Promise<Records<PatchRecord>> {
+  try {
+    return await connection.callAs(PATCHES, 'pool_patch.get_all_records');
+  } catch (error) {
+    if (isXenApiError(error) && error.code === 'MESSAGE_METHOD_UNKNOWN') return {};
+    throw error;
+  }
+}
+
 /** All patches, by name. */
 export async function listPatches(connection: XenConnection): Promise<PatchEntry[]> {
-  return byName(await withPlaces(connection, await connection.callAs(PATCHES, 'pool_patch.get_all_records')));
+  return byName(await withPlaces(connection, await patchRecords(connection)));
 }
 
 /** One patch. */
@@ -180,17 +195,23 @@ const PATCH_VDI_NAME = /^Patch [0-9a-f-]{36} \(/;
 export async function listVdis(connection: XenConnection, all: boolean): Promise<VdiEntry[]> {
   const vdis = await connection.callAs(VDIS, 'VDI.get_all_records');
   const srs = await connection.callAs(SRS, 'SR.get_all_records');
-  const patches = await connection.callAs(PATCHES, 'pool_patch.get_all_records');
+  const patches = await patchRecords(connection);
   const patchOf = new Map(Object.values(patches).map((patch) => [patch.VDI, patch]));
   const entries = Object.entries(vdis).map(([ref, record]) => ({
     ref,
     record,
     srName: srs[record.SR]?.name_label ?? '',
     patch: patchOf.get(ref),
+    labels: readLabels(record.other_config),
+    unfinished: isUnfinished(record.other_config),
   }));
-  return byName(
-    entries.filter(
-      ({ record, patch }) => all || patch !== undefined || PATCH_VDI_NAME.test(record.name_label),
-    ),
-  );
+  const isOurs = ({ record, patch, labels, unfinished }: VdiEntry): boolean =>
+    patch !== undefined || labels !== undefined || unfinished || PATCH_VDI_NAME.test(record.name_label);
+  return byName(entries.filter((entry) => all || isOurs(entry)));
+}
+
+/** VDIs that "patch-vdi upload" has stored: patches of which the pool itself has no record. By name. */
+export async function listStored(connection: XenConnection): Promise<VdiEntry[]> {
+  const entries = await listVdis(connection, false);
+  return entries.filter(({ patch, labels }) => patch === undefined && labels !== undefined);
 }

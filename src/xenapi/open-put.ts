@@ -11,12 +11,10 @@ import {
   type Server,
 } from './exchange.js';
 import { refusal } from './read-answer.js';
-import { redirectAddress, type ServerAddress } from './server-address.js';
+import { MAX_REDIRECTS, nextHop } from './redirect.js';
+import type { ServerAddress } from './server-address.js';
 import { UNTOUCHED, serverFailure } from './server-failure.js';
 import { isXenApiError } from './xen-api-error.js';
-
-/** A pool sends us to the host that sees the SR; that one does it. */
-const MAX_REDIRECTS = 2;
 
 export interface OpenPutOptions {
   readonly path: string;
@@ -34,16 +32,6 @@ export interface OpenedPut {
   readonly response: IncomingMessage;
   /** Who takes it. */
   readonly address: ServerAddress;
-}
-
-function nextHop(at: Server, response: IncomingMessage, path: string): ServerAddress {
-  const address = redirectAddress(at.address, response.headers.location ?? '', path);
-  if (address !== undefined) return address;
-  throw serverFailure(at.address, 'the server sends us somewhere where no credentials may go', {
-    found: 'a redirect to another scheme, or to something else than what was asked for',
-    expected: `${path} on another host of the pool, over ${at.address.secure ? 'https' : 'http'}`,
-    hint: "look at the addresses of the pool's hosts",
-  });
 }
 
 async function ask(at: Server, options: OpenPutOptions): Promise<Omit<OpenedPut, 'address'>> {

@@ -88,7 +88,7 @@ export async function followTask(
 }
 
 /** Waits, not long, until a task that was cancelled has ended. Never fails. */
-export async function cancelAndWait(connection: XenConnection, task: string): Promise<void> {
+async function cancelAndWait(connection: XenConnection, task: string): Promise<void> {
   const { farewell, poll } = connection.timeouts;
   const until = performance.now() + farewell;
   try {
@@ -134,6 +134,13 @@ export async function withTask<Result>(
 ): Promise<Result> {
   const task = await connection.callAs(REFERENCE, 'task.create', label, '');
   return await guardTask(connection, task, label, () => work(task));
+}
+
+/** Asks for the end of a task, and does not wait for it. Never fails. */
+export async function cancelTask(connection: XenConnection, task: string): Promise<void> {
+  await connection.callBeforeEnd('task.cancel', task).catch((error: unknown) => {
+    trace('xenapi', () => `task.cancel: ${error instanceof Error ? error.message : String(error)}`);
+  });
 }
 
 /** Never fails: a task that is forgotten goes by itself. */

@@ -44,6 +44,7 @@ describe('patches', () => {
     expect(await json(['patches'])).toEqual({
       ok: true,
       server: pool.url,
+      stored: [],
       warnings: [],
       patches: [
         {

@@ -2,12 +2,13 @@
  * `patch-vdi upload` against the project's own server as a pool, over TLS: both started for real. What is in the pool
  * afterwards is exported with curl, and judged by qemu-img, e2fsck, debugfs and the kernel.
  */
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { runCli, type Ended } from '../e2e/cli.js';
 import { expectPatchDisk, requireImageJudges } from '../e2e/judges/patch-disk.js';
 import { requireTool } from '../oracles/require-tool.js';
-import { samplePatch } from '../pool/test-pool.js';
+import { samplePatch, sha256 } from '../pool/test-pool.js';
 import { MIB, roundUp } from '../../src/units.js';
 import { ServedPool } from './served-pool.js';
 
@@ -66,6 +67,54 @@ describe('upload to a pool', () => {
     await expectPatchDisk(await exported(served, ref, 'vhd'), 'vhd', file, size);
     // No task of ours stays, and no session.
     expect(await served.call('task.get_all')).toEqual([]);
+  });
+
+  test('pool commands find it again, look into it, take the patch out, copy and destroy it', async () => {
+    const served = await ServedPool.start({
+      repositories: [
+        '- {name_label: one, path: sr-one, capabilities: [VDI_CREATE, VDI_CLONE], default: true}',
+        '- {name_label: two, path: sr-two, capabilities: [VDI_CREATE]}',
+      ],
+    });
+    const patch = await samplePatch('again', 9 * MIB + 1);
+    const file = served.work.input('hotfix.xsupdate', patch.bytes);
+    expect(await upload(served, file, '--name', 'Hotfix 1')).toMatchObject({ exitCode: 0, stderr: '' });
+    const pool = async (...args: readonly string[]): Promise<Ended> => {
+      const trust = ['--pool', served.url, '--ca-file', served.certificate];
+      const env = { PATCH_VDI_PASSWORD: served.password };
+      return await runCli(served.work, ['pool', ...args, ...trust], { env });
+    };
+    const json = async (...args: readonly string[]): Promise<Record<string, unknown>> => {
+      const ended = await pool(...args, '--json');
+      expect(ended).toMatchObject({ exitCode: 0, stderr: '' });
+      return JSON.parse(ended.stdout) as Record<string, unknown>;
+    };
+    const ours = {
+      nameLabel: 'Hotfix 1',
+      unfinished: false,
+      labels: { sha256: patch.sha256, size: patch.bytes.length },
+    };
+    expect(await json('patches')).toMatchObject({ patches: [], stored: [ours] });
+    expect(await json('vdis')).toMatchObject({ vdis: [ours] });
+    expect((await pool('vdis')).stdout).toContain(patch.sha256.slice(0, 20));
+    expect((await pool('patches')).stdout).toContain('the pool does not apply them');
+
+    const report = await json('vdi-inspect', 'Hotfix 1');
+    expect(report).toMatchObject({ healthy: true, patch: { size: patch.bytes.length } });
+    const page = await pool('vdi-inspect', 'Hotfix 1');
+    expect(page).toMatchObject({ exitCode: 0, stderr: '' });
+    expect(page.stdout).toContain('no damage found');
+
+    const out = served.work.output('patch');
+    expect(await pool('vdi-extract', 'Hotfix 1', '-o', out)).toMatchObject({ exitCode: 0, stderr: '' });
+    expect(sha256(readFileSync(out))).toBe(patch.sha256);
+
+    await json('vdi-copy', 'Hotfix 1', '--sr', 'two');
+    const both = (await json('vdis'))['vdis'] as { uuid: string; srName: string }[];
+    expect(both.map(({ srName }) => srName).toSorted()).toEqual(['one', 'two']);
+    expect((await json('patches'))['stored']).toHaveLength(2);
+    await json('vdi-destroy', ...both.map(({ uuid }) => uuid));
+    expect(await vdis(served)).toEqual({});
   });
 
   test('a bad signature: exit 3, and no VDI', async () => {

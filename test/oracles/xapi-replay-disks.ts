@@ -12,6 +12,7 @@ import { ReplayError, vdiFields, type Replay } from './xapi-replay.js';
 type Fields = Record<string, unknown>;
 
 const SECTOR_BYTES = 512;
+const PIECE_BYTES = 64 * 1024;
 /** "cookie" of a VHD's footer, and so of its copy behind the last block. */
 const FOOTER_COOKIE = 'conectix';
 /** What XAPI says when its importer fails, whatever the reason. */
@@ -35,12 +36,17 @@ export interface Disks {
   readonly sms: Map<string, Fields>;
   /** What came into a VDI, also of a body that was cut; by reference. */
   readonly contents: Map<string, Buffer>;
+  /** Bodies are counted and not kept: for ones that are large. Their footers are not looked at then. */
+  discard: boolean;
   /** VDI.create rounds up to this. */
   roundBytes: number;
   /** How long a disk stays in use after its import was broken off. */
   busyMilliseconds: number;
   /** What is answered instead of the 200: the whole answer, as it goes over the wire. */
   instead: ((request: IncomingMessage) => string | undefined) | undefined;
+  insteadOfExport: ((request: IncomingMessage) => string | undefined) | undefined;
+  /** Bytes that the last export has handed to its connection. */
+  exportedBytes: number;
   /** At every part of a body. True: nothing more is done for it. */
   during: ((running: RunningImport) => boolean) | undefined;
   /** When all of a body is there and right: what becomes of the task. Default: success. */
@@ -73,7 +79,10 @@ class DisksOfPool implements Disks {
   readonly contents = new Map<string, Buffer>();
   roundBytes = SECTOR_BYTES;
   busyMilliseconds = 0;
+  discard = false;
   instead: Disks['instead'];
+  insteadOfExport: Disks['insteadOfExport'];
+  exportedBytes = 0;
   during: Disks['during'];
   finish: Disks['finish'];
   readonly #pool: Replay;
@@ -194,7 +203,7 @@ class DisksOfPool implements Disks {
     const running: RunningImport = { socket, task, vdi, received: 0, contentLength, stopReading };
     request.on('data', (part: Buffer) => {
       if (over) return;
-      parts.push(part);
+      if (!this.discard) parts.push(part);
       running.received += part.length;
       if (seen !== undefined) seen.received = running.received;
       if (this.during?.(running) === true) release();
@@ -218,6 +227,7 @@ class DisksOfPool implements Disks {
     const sr = this.#pool.tables.SR.get(String(this.#pool.tables.VDI.get(vdi)?.['SR'])) ?? {};
     const footer = contentLength - 1 - ((contentLength - 1) % SECTOR_BYTES);
     const isWhole =
+      this.discard ||
       format !== 'vhd' ||
       (takesVhd(sr) && content.toString('latin1', footer, footer + FOOTER_COOKIE.length) === FOOTER_COOKIE);
     if (!isWhole) {
@@ -234,8 +244,27 @@ class DisksOfPool implements Disks {
       request.socket.end(errorPage(refused ?? '500 Internal Server Error'));
       return;
     }
+    const instead = this.insteadOfExport?.(request);
+    if (instead !== undefined) {
+      request.socket.end(instead);
+      return;
+    }
     request.socket.write(answer('200 OK', 'Content-Type: application/octet-stream'));
-    request.socket.end(content);
+    void this.#send(request.socket, content);
+  }
+
+  /** No further than somebody reads. */
+  async #send(socket: Socket, content: Buffer): Promise<void> {
+    this.exportedBytes = 0;
+    let wake: (() => void) | undefined;
+    socket.on('drain', () => wake?.()).on('close', () => wake?.());
+    for (let at = 0; at < content.length && !socket.destroyed; at += PIECE_BYTES) {
+      const piece = content.subarray(at, at + PIECE_BYTES);
+      this.exportedBytes += piece.length;
+      if (socket.write(piece)) continue;
+      await new Promise<void>((resolve) => (wake = resolve));
+    }
+    socket.end();
   }
 }
 
