@@ -22,10 +22,11 @@ export function masterOptions(shared?: string): ServedOptions {
   };
 }
 
-export function slaveOptions(master: ServedPool, shared?: string): ServedOptions {
+export function slaveOptions(master: ServedPool, shared?: string, quota?: string): ServedOptions {
+  const own = quota === undefined ? '' : `, quota: ${quota}`;
   return {
     repositories: [
-      `- {name_label: of the slave, path: sr-slave, uuid: ${SLAVE_SR}}`,
+      `- {name_label: of the slave, path: sr-slave, uuid: ${SLAVE_SR}${own}}`,
       ...(shared === undefined
         ? []
         : [`- {name_label: shared, path: ${shared}, uuid: ${SHARED_SR}, shared: true}`]),
@@ -40,11 +41,16 @@ export function joinArguments(master: ServedPool): readonly string[] {
   return ['--join', master.url, ...trust, '--password-file', master.passwordFile];
 }
 
-/** Two hosts of one pool, started for real; the master has a session. */
-export async function startTwoHosts(shared?: string): Promise<TwoHosts> {
+/**
+ * Two hosts of one pool, started for real; the master has a session.
+ *
+ * @param shared the folder of an SR that both have
+ * @param quota of the slave's own SR, such as `64M`
+ */
+export async function startTwoHosts(shared?: string, quota?: string): Promise<TwoHosts> {
   const master = await ServedPool.start(masterOptions(shared));
   await master.logIn();
-  const slave = await ServedPool.start(slaveOptions(master, shared));
+  const slave = await ServedPool.start(slaveOptions(master, shared, quota));
   return { master, slave };
 }
 
