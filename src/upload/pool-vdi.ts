@@ -3,7 +3,7 @@ import { PatchVdiError, isPatchVdiError } from '../errors.js';
 import { printable } from '../signature/printable.js';
 import { trace } from '../trace.js';
 import { IMAGE_STEP_BYTES } from '../build/size-rule.js';
-import { describeBytes } from '../units.js';
+import { GIB, describeBytes } from '../units.js';
 import type { XenConnection } from '../xenapi/connection.js';
 import { REFERENCE, VDI, VDIS } from '../xenapi/records.js';
 import { isXenApiError } from '../xenapi/xen-api-error.js';
@@ -65,6 +65,9 @@ export async function lookAtVdi(connection: XenConnection, ref: string): Promise
   return { ref, uuid: made.uuid, nameLabel: made.name_label, virtualSize: made.virtual_size };
 }
 
+/** What an SR may add by rounding; a pool that says more is not followed. */
+const MAX_ROUNDING_BYTES = GIB;
+
 /**
  * The image that fits into a VDI: all of it, but for what is no multiple of 2 MiB.
  *
@@ -72,6 +75,7 @@ export async function lookAtVdi(connection: XenConnection, ref: string): Promise
  */
 export function imageBytesFor(vdi: PoolVdi, wantedBytes: number, server: string): number {
   const bytes = vdi.virtualSize - (vdi.virtualSize % IMAGE_STEP_BYTES);
+  if (bytes > wantedBytes + MAX_ROUNDING_BYTES) return wantedBytes;
   if (bytes >= wantedBytes) return bytes;
   throw new PatchVdiError('sink', 'the pool has made a smaller VDI than it was asked for', {
     context: {

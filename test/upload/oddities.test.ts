@@ -162,6 +162,8 @@ describe('PUT /import_raw_vdi', () => {
     const timeouts = { ...TIMEOUTS, farewell: 300 };
     const error = await thrownBy(at.upload({ connect: { timeouts } }));
     expect(error).toMatchObject({ kind: 'sink', message: 'the import broke off' });
+    // It is never sent again.
+    expect(at.pool.requests.filter(({ path }) => path === '/import_raw_vdi')).toHaveLength(1);
     await expectUndone(at);
   });
 
@@ -357,6 +359,29 @@ describe('the disk', () => {
     at.disks.roundBytes = 23 * MIB;
     const { vdi, build } = await at.upload();
     expect([vdi.virtualSize, build.virtualSize]).toEqual([23 * MIB, 22 * MIB]);
+  });
+
+  test('that is said to be absurdly large gets the image that was wanted', async () => {
+    const at = await scene(SIZE);
+    at.disks.roundBytes = 2 ** 52;
+    const { vdi, build } = await at.upload();
+    expect([vdi.virtualSize, build.virtualSize]).toEqual([2 ** 52, DISK]);
+  });
+
+  test('that is smaller than what was asked for is refused, and destroyed', async () => {
+    const at = await scene(SIZE);
+    const create = at.pool.answers.get('VDI.create');
+    at.pool.answers.set('VDI.create', (params) => {
+      const ref = create?.(params);
+      Object.assign(at.pool.tables.VDI.get(String(ref)) ?? {}, { virtual_size: DISK - 2 * MIB });
+      return ref;
+    });
+    expect(await thrownBy(at.upload())).toMatchObject({
+      kind: 'sink',
+      message: 'the pool has made a smaller VDI than it was asked for',
+    });
+    expect(at.pool.requests.some(({ path }) => path === '/import_raw_vdi')).toBe(false);
+    await expectUndone(at);
   });
 
   test('that stays in use for a while after a broken import is destroyed all the same', async () => {
