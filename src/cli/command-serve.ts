@@ -161,12 +161,15 @@ async function runSlave(
   { interrupts: { signal } }: CommandContext,
 ): Promise<void> {
   const { serveSlave } = await import('../server/hosts/serve-slave.js');
+  const { slaveApplyCalls } = await import('../server/hosts/serve-apply.js');
   const { translateApiError } = await import('./api-errors.js');
   const { join: masterUrl } = raw;
   const join = masterUrl === undefined || isJoined ? undefined : await joinOptions(raw, masterUrl, signal);
   let slave: ServedSlave;
   try {
-    slave = await serveSlave({ ...scene, hostName: hostname(), join, masterUrl });
+    const { searchPath } = environmentOfProcess();
+    const calls = slaveApplyCalls({ ...scene, environment: { searchPath } });
+    slave = await serveSlave({ ...scene, hostName: hostname(), join, masterUrl, calls });
   } catch (error) {
     throw translateApiError(error, { server: masterUrl ?? 'the master', user: raw.user });
   }

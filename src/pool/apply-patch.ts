@@ -265,8 +265,10 @@ export class Applies {
       case 'precheckFailed':
         throw precheckError(patch, outcome.failure);
       case 'applyFailed':
-        // What an earlier one left is overtaken by this one, of which somebody is told.
-        await database.change((draft) => forgetHostPatch(draft, patch, host));
+        // What an earlier one left is overtaken by this one, of which somebody is told. Of one that was lost the host may
+        // have told more by now than is known here.
+        if (outcome.ending.kind !== 'lost')
+          await database.change((draft) => forgetHostPatch(draft, patch, host));
         throw applyError(outcome.output, outcome.ending);
       case 'beingApplied':
         throw new PoolError('OTHER_OPERATION_IN_PROGRESS', ['pool_patch', patch]);

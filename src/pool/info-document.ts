@@ -16,7 +16,13 @@ export interface PatchInfo {
 /** @throws PatchVdiError `upload` for a text that is no such document */
 export type ParseInfo = (xml: string) => PatchInfo;
 
-const GUIDANCE = new Set(['restartHVM', 'restartPV', 'restartHost', 'restartXAPI']);
+/** What there can be to do after an apply. */
+export const GUIDANCE: ReadonlySet<string> = new Set([
+  'restartHVM',
+  'restartPV',
+  'restartHost',
+  'restartXAPI',
+]);
 const LIMITS = { maxCharacters: 64 * KIB, maxDepth: 4, maxTags: 16 };
 const MAX_NAME_CHARACTERS = 4 * KIB;
 

@@ -166,7 +166,15 @@ export class LocalHostSide implements HostSide {
     const repository = this.#options.repositories.find(({ facts }) => facts.uuid === repositoryUuid);
     if (repository === undefined) throw new PoolError('SR_HAS_NO_PBDS', [repositoryUuid]);
     const rawCopy = await repository.localPath(vdiUuid);
-    if (rawCopy !== undefined) return await use({ rawCopy });
+    if (rawCopy !== undefined) {
+      // As the master does in SRs of its own: what the patch unpacks must still fit when others have taken what is free.
+      const room = await repository.openVdiForWriting(vdiUuid);
+      try {
+        return await use({ rawCopy });
+      } finally {
+        room.close();
+      }
+    }
     const image = await repository.openVdi(vdiUuid, options.signal);
     try {
       return await use(image);

@@ -43,12 +43,13 @@ export async function withPrivateCopy<Result>(
     if (clone) await repository.cloneVdi(record.uuid, request, transfer);
     else await repository.copyVdi(record.uuid, copy.repository, request, transfer);
     transfer.signal?.throwIfAborted();
-    // What the patch unpacks must still fit when others have taken what is free now.
-    const room = await copy.repository.openVdiForWriting(copy.uuid);
+    // What the patch unpacks must still fit when others have taken what is free now; a slave sees to it in its own SRs.
+    const isHere = (await copy.repository.localPath(copy.uuid)) !== undefined;
+    const room = isHere ? await copy.repository.openVdiForWriting(copy.uuid) : undefined;
     try {
       return await use(copy);
     } finally {
-      room.close();
+      room?.close();
     }
   } finally {
     // What cannot be removed now goes with the next start.

@@ -5,6 +5,7 @@ import type { ToolEnvironment } from '../tools/find.js';
 import type { PreparedServer } from './first-start.js';
 import type { ServerLog } from './log.js';
 import { callRoutes } from './call-routes.js';
+import { agreeWithSlave } from './hosts/agree-with-slave.js';
 import { Members } from './hosts/members.js';
 import { HEARTBEAT_MILLISECONDS } from './hosts/member.js';
 import { parseFingerprint } from '../xenapi/trust.js';
@@ -76,6 +77,8 @@ export async function serve(options: ServeOptions): Promise<ServedPool> {
         heartbeatMilliseconds: options.heartbeatMilliseconds ?? HEARTBEAT_MILLISECONDS,
         now,
         newUuid: randomUUID,
+        onAttached: (host, link) => agreeWithSlave(pool, host, link, log),
+        onDetached: (host) => pool.hosts.remove(host),
         log,
       });
     }

@@ -42,8 +42,8 @@ export interface SlaveOptions {
   /** Milliseconds since 1970. */
   readonly now: () => number;
   readonly log: ServerLog;
-  /** More calls that the master may make. */
-  readonly calls?: ((scene: SlaveScene) => readonly ServedCall[]) | undefined;
+  /** More calls that the master may make. Made while this host has its state, and before it listens. */
+  readonly calls?: ((scene: SlaveScene) => Promise<readonly ServedCall[]>) | undefined;
 }
 
 /** What calls of a slave work with. */
@@ -165,7 +165,7 @@ class Slave {
     });
     const { hostUuid } = this.#membership;
     const scene = { hostUuid, repositories: this.#repositories, master: this.#master };
-    const more = this.#options.calls?.(scene) ?? [];
+    const more = (await this.#options.calls?.(scene)) ?? [];
     const calls = [ping, ...this.#srs.calls, ...more];
     const onFailure = (call: string, error: unknown): void => {
       if (!isPoolError(error)) log.warn(`${call}: ${printable(String(error), 300)}`);

@@ -16,7 +16,7 @@ test('a slave gets a patch that is still a file on its master', async () => {
   await slaveHere(master, {
     calls: (scene) => {
       link = scene.master;
-      return [];
+      return Promise.resolve([]);
     },
   });
   if (link === undefined) throw new Error('there is no way to the master');

@@ -1,6 +1,7 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
+import { slaveApplyCalls } from '../../../src/server/hosts/serve-apply.js';
 import { serveSlave, type ServedSlave, type SlaveOptions } from '../../../src/server/hosts/serve-slave.js';
 import { prepareServer } from '../../../src/server/first-start.js';
 import { openLog } from '../../../src/server/log.js';
@@ -79,6 +80,11 @@ export async function slaveHere(
     join: { url: master.url, trust, user: 'admin', password: 'right' },
     now: Date.now,
     log: logInto(lines),
+    calls: slaveApplyCalls({
+      prepared,
+      environment: { searchPath: DEFAULT_SEARCH_PATH },
+      log: logInto(lines),
+    }),
     ...more,
   });
   let closing: Promise<void> | undefined;
