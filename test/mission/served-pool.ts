@@ -96,9 +96,14 @@ export class ServedPool {
     return lines.map((line) => JSON.parse(line) as Record<string, unknown>);
   }
 
-  /** Starts it again, on the same state; resolves when it listens. */
-  async start(): Promise<void> {
-    await this.#launch(this.#arguments);
+  /**
+   * Starts it again, on the same state; resolves when it listens.
+   *
+   * @param onSamePort as the other hosts of a pool know it; else any free one
+   */
+  async start(onSamePort = false): Promise<void> {
+    const listen = onSamePort ? ['--listen', `:${new URL(this.url).port}`] : [];
+    await this.#launch([...this.#arguments, ...listen]);
   }
 
   async #launch(args: readonly string[]): Promise<void> {
