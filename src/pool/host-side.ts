@@ -105,6 +105,10 @@ export class HostSides {
     this.#sides.set(side.host, side);
   }
 
+  has(side: HostSide): boolean {
+    return this.#sides.get(side.host) === side;
+  }
+
   remove(host: Ref): void {
     this.#sides.delete(host);
   }

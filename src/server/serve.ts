@@ -77,7 +77,7 @@ export async function serve(options: ServeOptions): Promise<ServedPool> {
         heartbeatMilliseconds: options.heartbeatMilliseconds ?? HEARTBEAT_MILLISECONDS,
         now,
         newUuid: randomUUID,
-        onAttached: (host, link) => agreeWithSlave(pool, host, link, log),
+        onAttached: (host, link) => agreeWithSlave({ pool, log }, host, link),
         onDetached: (host) => pool.hosts.remove(host),
         log,
       });

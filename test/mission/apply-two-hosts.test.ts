@@ -314,15 +314,18 @@ test('a master that is killed while its slave applies: the slave ends it, and th
   const { port } = new URL(master.url);
   await master.kill();
   expect(await applying).not.toBe('');
-  writeFileSync(go, '');
-  await eventually(
-    () => Promise.resolve(appliedOn(slave)),
-    (names) => names.join() === patch.uuid,
-  );
-  expect(appliedOn(slave)).toEqual([patch.uuid]);
   await master.startWith('--listen', `127.0.0.1:${port}`);
   await master.logIn();
   await waitForSlave(master);
-  expect(await hostPatches(master, ref)).toMatchObject([{ applied: true }]);
+  expect(await hostPatches(master, ref)).toEqual([]);
+  const again = master.call('pool_patch.apply', ref, await hostRef(master, 'slave'));
+  expect(await failureOf(again)).toContain('OTHER_OPERATION_IN_PROGRESS');
+  writeFileSync(go, '');
+  const state = await eventually(
+    () => hostPatches(master, ref),
+    ({ length }) => length > 0,
+  );
+  expect(state).toMatchObject([{ applied: true }]);
+  expect(appliedOn(slave)).toEqual([patch.uuid]);
   await expectNothingLeft(hosts, 1);
 }, 180_000);

@@ -149,4 +149,9 @@ export const HOST_SWEEP = internalCall(
   }),
 );
 
-export const HOST_ABLE = internalCall('host.able', v.strictObject({}), v.null());
+export const HOST_ABLE = internalCall(
+  'host.able',
+  v.strictObject({}),
+  /** Whether it applies a patch now: also one that its master, or the way to it, was lost for. */
+  v.strictObject({ applying: v.boolean() }),
+);

@@ -43,22 +43,28 @@ function wordsOf(error: PatchVdiError): string {
   return printable(parts.join(': '), 300);
 }
 
-function lost(words: string): HostApply {
-  return { kind: 'applyFailed', ending: { kind: 'lost', words }, output: '' };
-}
-
 /** A slave, as its master reaches it. What it says is about itself, and about the patch that was asked for. */
 export class RemoteHostSide implements HostSide {
   readonly host: Ref;
   readonly #link: HostLink;
 
-  constructor(host: Ref, link: HostLink) {
+  readonly #onLost: () => void;
+
+  /** @param onLost an apply was lost sight of: what came of it is to be found out */
+  constructor(host: Ref, link: HostLink, onLost: () => void = () => undefined) {
     this.host = host;
     this.#link = link;
+    this.#onLost = onLost;
   }
 
   async requireAble(): Promise<void> {
-    await this.#ask(this.#link.call(HOST_ABLE, {}, { timeoutMilliseconds: ANSWER_MILLISECONDS }));
+    await this.isApplying();
+  }
+
+  /** Whether it applies a patch now, for whomever. @throws as {@link requireAble} */
+  async isApplying(): Promise<boolean> {
+    const limits = { timeoutMilliseconds: ANSWER_MILLISECONDS };
+    return (await this.#ask(this.#link.call(HOST_ABLE, {}, limits))).applying;
   }
 
   async precheck({ patch, source }: HostRequest, options: HostCallOptions): Promise<HostPrecheck> {
@@ -79,14 +85,19 @@ export class RemoteHostSide implements HostSide {
       this.#link.call(HOST_APPLY, { call, patch, source, again }, limits),
     ).catch((error: unknown) => {
       // The host went away, or told nonsense. The patch may run on; what came of it is told when the host is back.
-      if (mayRun && isPatchVdiError(error)) return lost(wordsOf(error));
+      if (mayRun && isPatchVdiError(error)) return this.#lost(wordsOf(error));
       throw error;
     });
     const outcome: HostApply = await this.#ask(asked, signal);
     if (!('info' in outcome) || outcome.info.uuid === patch.uuid) return outcome;
-    return lost(
+    return this.#lost(
       `${this.#link.name} was asked for the patch ${patch.uuid}, and tells of ${outcome.info.uuid}`,
     );
+  }
+
+  #lost(words: string): HostApply {
+    this.#onLost();
+    return { kind: 'applyFailed', ending: { kind: 'lost', words }, output: '' };
   }
 
   async appliedPatches(): Promise<readonly AppliedPatch[]> {

@@ -51,6 +51,11 @@ class Stops {
     }
   }
 
+  /** Whether there is one. */
+  get any(): boolean {
+    return this.#byCall.size > 0;
+  }
+
   stop(call: string): boolean {
     const found = this.#byCall.get(call);
     found?.abort(new PatchVdiError('interrupted', 'the master has stopped it'));
@@ -108,7 +113,7 @@ function causesOf(error: unknown): string {
 }
 
 function applyCalls(side: LocalHostSide, translated: (error: unknown) => Error): readonly ServedCall[] {
-  const stops = new Stops();
+  const [prechecks, applies] = [new Stops(), new Stops()];
   const told = async <Result>(work: Promise<Result>): Promise<Result> =>
     await work.catch((error: unknown) => {
       throw translated(error);
@@ -116,15 +121,15 @@ function applyCalls(side: LocalHostSide, translated: (error: unknown) => Error):
   return [
     served(HOST_ABLE, async () => {
       await side.requireAble();
-      return null;
+      return { applying: applies.any };
     }),
     served(HOST_PRECHECK, ({ call, ...request }, caller) =>
-      told(stops.run(call, caller, (options) => side.precheck(request, options))),
+      told(prechecks.run(call, caller, (options) => side.precheck(request, options))),
     ),
     served(HOST_APPLY, ({ call, ...request }, caller) =>
-      told(stops.run(call, caller, (options) => side.apply(request, options))),
+      told(applies.run(call, caller, (options) => side.apply(request, options))),
     ),
-    served(HOST_STOP, ({ call }) => ({ found: stops.stop(call) })),
+    served(HOST_STOP, ({ call }) => ({ found: prechecks.stop(call) || applies.stop(call) })),
     served(HOST_APPLIED, async () => [...(await told(side.appliedPatches()))]),
     served(HOST_SWEEP, async () => {
       const { unfinished } = await told(side.sweep());
