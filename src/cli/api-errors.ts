@@ -176,8 +176,8 @@ const TABLE: Readonly<Record<string, Translate>> = {
   }),
   SR_HAS_NO_PBDS: () => ({
     kind: 'sink',
-    message: 'no host can reach that storage repository',
-    hint: 'attach it to the master',
+    message: 'the master cannot reach that storage repository',
+    hint: 'mount it there, or start the server of its host; uploads go to an SR of the master, and pool vdi-copy from there',
   }),
   TASK_CANCELLED: () => ({
     kind: 'sink',

@@ -33,7 +33,10 @@ interface RawServeOptions {
 
 /** `ADDRESS:PORT`, `[::1]:PORT`, `ADDRESS` or `:PORT`. @throws PatchVdiError `usage` */
 function listenOption(text: string, byDefault: ServeConfig['listen']): ServeConfig['listen'] {
-  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]]*))(?::(\d{1,5}))?$/.exec(text);
+  // Digits alone are a port: as an address they would be one of 0.0.0.0/8.
+  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]]*))(?::(\d{1,5}))?$/.exec(
+    /^\d{1,5}$/.test(text) ? `:${text}` : text,
+  );
   const address = (match?.[1] ?? match?.[2] ?? '') || byDefault.address;
   const port = match?.[3] === undefined ? byDefault.port : Number(match[3]);
   if (match !== null && text !== '' && port <= 65_535) return { address, port };

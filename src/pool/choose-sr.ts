@@ -25,11 +25,10 @@ export function cloningSrOfMaster(candidates: readonly SrCandidate[]): SrCandida
   return candidates.find(({ masterCanReach, capabilities }) => masterCanReach && capabilities.has(VDI_CLONE));
 }
 
-/** An SR that the client named: that one or none. @throws PoolError HANDLE_INVALID | SR_HAS_NO_PBDS */
+/** An SR that the client named: that one or none. @throws PoolError SR_HAS_NO_PBDS when the master cannot reach it */
 export function namedSr(candidates: readonly SrCandidate[], wanted: Ref): SrCandidate {
   const candidate = candidates.find(({ ref }) => ref === wanted);
-  if (candidate === undefined) throw new PoolError('HANDLE_INVALID', ['SR', wanted]);
-  if (!candidate.masterCanReach) throw new PoolError('SR_HAS_NO_PBDS', [wanted]);
+  if (candidate?.masterCanReach !== true) throw new PoolError('SR_HAS_NO_PBDS', [wanted]);
   return candidate;
 }
 
@@ -45,7 +44,7 @@ export interface SrChoice {
 /**
  * "The HTTP handler for uploading patches will choose an SR to stream the patch into."
  *
- * @throws PoolError HOST_HAS_NO_PATCH_SR; for a named SR HANDLE_INVALID | SR_HAS_NO_PBDS
+ * @throws PoolError HOST_HAS_NO_PATCH_SR; for a named SR SR_HAS_NO_PBDS
  */
 export function chooseSr({ candidates, defaultSr, master, wanted }: SrChoice): SrCandidate {
   if (wanted !== undefined) return namedSr(candidates, wanted);

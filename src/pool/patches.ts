@@ -106,6 +106,7 @@ export class Patches {
   }
 
   async #chooseSr(wanted: Ref | undefined): Promise<{ readonly ref: Ref; readonly uuid: string }> {
+    if (wanted !== undefined) this.#database.get('SR', wanted);
     const [pool] = this.#database.all('pool');
     return chooseSr({
       candidates: await this.#repositories.candidates(),

@@ -50,7 +50,7 @@ test('SR choice: a named one, or none', () => {
     chooseSr({ candidates: [CLONING, PLAIN, GONE], defaultSr: 'cloning', master: 'm', wanted });
   expect(choose('plain')).toBe(PLAIN);
   expect(() => choose('gone')).toThrow('SR_HAS_NO_PBDS: gone');
-  expect(() => choose('other')).toThrow('HANDLE_INVALID: SR: other');
+  expect(() => choose('other')).toThrow('SR_HAS_NO_PBDS: other');
 });
 
 test('"whose size is 4x the apparent size of the patch, defaulting to 4GiB"', () => {
