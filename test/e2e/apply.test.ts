@@ -102,7 +102,11 @@ test.for(['SIGINT', 'SIGTERM', 'SIGHUP', 'the time limit'] as const)(
     const folders = ['--scratch-folder', scratch, '--applied-folder', applied];
     const limit = stop === 'the time limit' ? ['--timeout', '2'] : [];
     const { child, ended } = startCli(workspace(), [
-      ...['apply', image, '--keyring', keyring, ...folders],
+      'apply',
+      image,
+      '--keyring',
+      keyring,
+      ...folders,
       ...limit,
     ]);
     await expect.poll(() => existsSync(`${go}.log`), { timeout: 20_000 }).toBe(true);

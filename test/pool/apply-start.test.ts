@@ -37,7 +37,9 @@ describe('an apply that was killed', () => {
     const { code, parameters } = await refused(pool.applies.apply(patch, pool.host));
     const key = `apply-again-${pool.database.get('host', pool.host).uuid}`;
     expect(code).toBe('OPERATION_NOT_ALLOWED');
-    expect(parameters[0]).toMatch(/begun at 2026-11-22T01:02:03\.000Z, did not come to its end: it may have run in part/);
+    expect(parameters[0]).toMatch(
+      /begun at 2026-11-22T01:02:03\.000Z, did not come to its end: it may have run in part/,
+    );
     expect(parameters[0]).toContain(key);
     expect((await refused(pool.applies.poolApply(patch))).code).toBe('OPERATION_NOT_ALLOWED');
     // A question is still answered.
