@@ -73,6 +73,29 @@ describe('an apply that was killed', () => {
     await pool.close();
   });
 
+  test('one that did not come to its own end is refused by the same process, too, until somebody says so', async () => {
+    const { pool, place } = await testPool();
+    const [runs, go] = [join(place.folder, 'runs'), join(place.folder, 'go')];
+    const sample = await scriptPatch({ apply: `echo once >>${runs}; [ -e ${go} ] || kill -9 $$` });
+    const patch = await upload(pool, sample);
+    const failed = await refused(pool.applies.apply(patch, pool.host));
+    expect(failed).toMatchObject({ code: 'PATCH_APPLY_FAILED' });
+    expect(failed.parameters[0]).toContain('SIGKILL');
+    for (const _ of [1, 2]) {
+      expect((await refused(pool.applies.apply(patch, pool.host))).code).toBe('OPERATION_NOT_ALLOWED');
+    }
+    expect(readFileSync(runs, 'utf8')).toBe('once\n');
+    writeFileSync(go, '');
+    const key = `apply-again-${pool.database.get('host', pool.host).uuid}`;
+    await pool.database.change((draft) =>
+      draft.update('pool_patch', patch, { other_config: { [key]: 'yes' } }),
+    );
+    await pool.applies.apply(patch, pool.host);
+    expect(readFileSync(runs, 'utf8')).toBe('once\nonce\n');
+    expect(appliedFiles(place)).toEqual([sample.uuid]);
+    await expectNothingLeft(pool, place);
+  });
+
   test('who has said so has said it for one time', async () => {
     const { place, uuid } = await half();
     const first = await openAt(place);
