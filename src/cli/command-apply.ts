@@ -39,6 +39,9 @@ The patch sees the host as it is, as root; the disk that it runs from is
 mounted where only it can see it. All that it starts itself is ended with it:
 a service that is to stay must be started by the host's service manager.
 
+The first Ctrl-C stops the patch; when it was being applied it may have run in
+part, as after the time limit, and the next apply needs --again.
+
 Exit codes: 0 done; 1 the patch does not want to be applied here (precheck),
 is applied already, is being applied, or was left half applied; 2 usage,
 3 the signature does not hold, 5 no room for the copy, 6 the image is damaged,
@@ -88,6 +91,10 @@ function failureText(failure: PrecheckFailure): string {
   }
 }
 
+const SEE_OUTPUT = 'find out what it has done so far: see its output';
+const UNFINISHED = `${SEE_OUTPUT}\nthe next apply needs --again`;
+const AFTER_FAILURE = { exit: SEE_OUTPUT, signal: UNFINISHED, timeout: UNFINISHED } as const;
+
 /** What came of it, in a few words; and what is to be done. */
 function verdict(outcome: Outcome): { readonly title: string; readonly details: string | undefined } {
   switch (outcome.kind) {
@@ -107,7 +114,7 @@ function verdict(outcome: Outcome): { readonly title: string; readonly details: 
           : ending.kind === 'signal'
             ? `ended by ${ending.signal}`
             : 'it did not end in time';
-      return { title: `apply FAILED: ${how}`, details: 'find out what it has done so far: see its output' };
+      return { title: `apply FAILED: ${how}`, details: AFTER_FAILURE[ending.kind] };
     }
     case 'alreadyApplied':
       return { title: 'not applied: it is applied already', details: '--again applies it once more' };
@@ -115,7 +122,7 @@ function verdict(outcome: Outcome): { readonly title: string; readonly details: 
       return { title: 'not applied: another process is applying it', details: 'wait for that one' };
     case 'halfApplied':
       return {
-        title: 'not applied: an earlier apply was killed, and may have run in part',
+        title: 'not applied: an earlier apply did not come to its end, and may have run in part',
         details: `it began at ${visible(outcome.beganAt, 64)}; --again applies it once more`,
       };
     default: {
@@ -195,7 +202,9 @@ async function apply(image: string, raw: RawApplyOptions, context: CommandContex
   };
   const { unfinished } = await sweepHost({ scratchFolder, appliedFolder: raw.appliedFolder });
   for (const { uuid, beganAt } of unfinished)
-    warnings.push(`an apply of patch ${uuid}, begun at ${beganAt}, was killed: it may have run in part`);
+    warnings.push(
+      `an apply of patch ${uuid}, begun at ${beganAt}, did not come to its end: it may have run in part`,
+    );
   const outcome =
     raw.precheck === true
       ? await precheckPatch(options)
@@ -214,7 +223,7 @@ export function applyCommand(context: CommandContext): Command {
     .option('--precheck', 'ask the patch whether it may be applied, and change nothing')
     .option('--scratch-folder <folder>', 'where the private copy goes; default: where temporary files go')
     .option('--applied-folder <folder>', 'where it is kept what was applied', '/var/patch/applied')
-    .option('--again', 'also when it was applied before, or an earlier apply was killed')
+    .option('--again', 'also when it was applied before, or an earlier apply did not end')
     .option('--timeout <seconds>', 'for precheck and for apply each; default: 10 minutes and 2 hours')
     .option('--print-recipe', 'print a shell script that does it where Node does not run')
     .option('--json', 'print one object')

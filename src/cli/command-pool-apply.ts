@@ -199,7 +199,7 @@ export function poolApplyCommands(context: CommandContext): Command[] {
       .argument('<patch>', 'uuid, the start of one, or name');
     if (call !== 'pool_apply')
       command.option('--host <host>', 'uuid, the start of one, or name; default: the only one');
-    if (call === 'apply') command.option('--again', 'also when an earlier apply was killed');
+    if (call === 'apply') command.option('--again', 'also when an earlier apply did not end');
     return addPoolOptions(command)
       .option('--quiet', 'print nothing but errors')
       .addHelpText('after', help)

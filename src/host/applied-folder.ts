@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { join, resolve } from 'node:path';
 import { invariant, PatchVdiError, systemErrorCode } from '../errors.js';
 import { writeFailure } from '../io/system-errors.js';
+import { trace } from '../trace.js';
 import { isAlive, ownLife, PROCESS_LIFE } from './process-life.js';
 
 /** Hidden: who else reads the folder takes every name for a UUID. */
@@ -10,6 +11,8 @@ const MARKER_PREFIX = '.patch-vdi-began-';
 const TEMPORARY_PREFIX = '.patch-vdi-tmp-';
 const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const MARKER = /^(\S+) (\S+)\n$/;
+/** In a marker instead of the life of a process: nobody runs it any more, and the end is not known. */
+const STOPPED = 'stopped';
 
 export type AppliedState =
   | { readonly kind: 'fresh' | 'applied' | 'running' }
@@ -23,8 +26,9 @@ export interface UnfinishedApply {
 
 /**
  * The folder that tells what was applied on this host: one file for each patch, by its UUID, with what `info` printed
- * (XAPI's /var/patch/applied). Before a patch is run, a marker says that it began; it goes when the end is known. So
- * one that is there without a living process is an apply that was killed, and the patch may have run in part.
+ * (XAPI's /var/patch/applied). Before a patch is run, a marker says that it began; it goes when the patch has
+ * come to its own end. So one that is there without a living process is an apply that was killed or stopped, and the
+ * patch may have run in part.
  */
 export class AppliedFolder {
   readonly #folder: string;
@@ -94,10 +98,29 @@ export class AppliedFolder {
     }
   }
 
-  /** The end is known, good or bad, and somebody was told. */
+  /** The patch came to its own end, good or bad, and somebody was told. */
   async end(uuid: string): Promise<void> {
     await rm(this.#marker(uuid), { force: true });
     await this.#syncFolder();
+  }
+
+  /**
+   * The patch was stopped before its own end: the marker stays, without the process, which may live on. Never rejects:
+   * where it cannot be written the marker is still there, and says `running` until this process ends.
+   */
+  async leave(uuid: string): Promise<void> {
+    try {
+      const { beganAt = 'unknown' } = (await this.#readMarker(uuid)) ?? {};
+      const temporary = await this.#writeTemporary(`${STOPPED} ${beganAt}\n`);
+      try {
+        await rename(temporary, this.#marker(uuid));
+      } finally {
+        await rm(temporary, { force: true });
+      }
+      await this.#syncFolder();
+    } catch (error) {
+      trace('host', () => `the marker of ${uuid} stays as it was: ${String(error)}`);
+    }
   }
 
   #record(uuid: string): string {
@@ -146,7 +169,7 @@ export class AppliedFolder {
   }
 }
 
-/** Every apply that was killed before its end. They are told until the patch is applied again. */
+/** Every apply that was killed or stopped before its end. They are told until the patch is applied again. */
 export async function unfinishedApplies(folder: string): Promise<UnfinishedApply[]> {
   let names: string[];
   try {

@@ -14,7 +14,7 @@ import { sweepWorkFolders } from './work-folder.js';
 export interface ApplyOptions<Info extends PatchIdentity> extends MountedPatchOptions<Info> {
   /** Where it is kept what was applied (XAPI: /var/patch/applied); undefined: nowhere, and nothing is refused for it. */
   readonly appliedFolder?: string | undefined;
-  /** Also when it was applied before, or an earlier apply was killed. */
+  /** Also when it was applied before, or an earlier apply did not come to its end. */
   readonly again?: boolean | undefined;
 }
 
@@ -47,28 +47,32 @@ async function apply<Info extends PatchIdentity>(
   const checked = await precheck(patch);
   if (checked.kind === 'precheckFailed') return checked;
   if ((await applied?.begin(uuid)) === false) return { kind: 'beingApplied', info, signatures };
+  let cameToItsEnd = false;
   try {
     const ended = await patch.run('apply');
     const output = [ended.stdout, ended.stderr].filter((text) => text !== '').join('\n');
     const ending = endingOf(ended);
-    if (ending !== undefined) return { kind: 'applyFailed', info, signatures, output, ending };
+    if (ending !== undefined) {
+      cameToItsEnd = ending.kind === 'exit';
+      return { kind: 'applyFailed', info, signatures, output, ending };
+    }
     await applied?.keep(uuid, infoText);
+    cameToItsEnd = true;
     return { kind: 'applied', info, signatures, output };
   } catch (error) {
-    throw inTheMiddle(error);
+    throw inTheMiddle(error, applied !== undefined);
   } finally {
-    await applied?.end(uuid);
+    await (cameToItsEnd ? applied?.end(uuid) : applied?.leave(uuid));
   }
 }
 
-/** The user is told here, so no marker has to. */
-function inTheMiddle(error: unknown): unknown {
+function inTheMiddle(error: unknown, isMarked: boolean): unknown {
   if (!isPatchVdiError(error)) return error;
   const { kind, message, context, cause } = error;
   return new PatchVdiError(kind, message, {
     context,
     cause,
-    leftBehind: 'whatever the patch has done so far: it was being applied, and may have run in part',
+    leftBehind: `whatever the patch has done so far: it was being applied, and may have run in part${isMarked ? '; it runs again only with --again' : ''}`,
   });
 }
 
@@ -106,7 +110,7 @@ export interface SweepOptions {
 export interface Swept {
   /** Work folders of processes that were killed. */
   readonly removed: readonly string[];
-  /** Patches that may have run in part, because whoever applied them was killed. */
+  /** Patches that may have run in part, because their apply did not come to its end. */
   readonly unfinished: readonly UnfinishedApply[];
 }
 

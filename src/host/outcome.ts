@@ -29,7 +29,7 @@ export interface Applied<Info extends PatchIdentity> extends Asked<Info> {
   readonly output: string;
 }
 
-/** `apply` was run and did not end well: the host may have changed. */
+/** `apply` was run and did not end well: the host may have changed. All but `exit` count as unfinished afterwards. */
 export interface ApplyFailed<Info extends PatchIdentity> extends Asked<Info> {
   readonly kind: 'applyFailed';
   readonly output: string;
@@ -49,7 +49,7 @@ export interface BeingApplied<Info extends PatchIdentity> extends Asked<Info> {
   readonly kind: 'beingApplied';
 }
 
-/** An earlier apply was killed before it ended: it may have run in part. Nothing was run but `info`. */
+/** An earlier apply was killed, or stopped before its own end: it may have run in part. Nothing was run but `info`. */
 export interface HalfApplied<Info extends PatchIdentity> extends Asked<Info> {
   readonly kind: 'halfApplied';
   /** When the earlier one began, ISO 8601. */

@@ -265,9 +265,9 @@ export class Applies {
       case 'precheckFailed':
         throw precheckError(patch, outcome.failure);
       case 'applyFailed':
-        // What an earlier one left is overtaken by this one, of which somebody is told. Of one that was lost the host may
-        // have told more by now than is known here.
-        if (outcome.ending.kind !== 'lost')
+        // What an earlier one left is overtaken by this one, of which somebody is told. Of one that did not come
+        // to its own end the host may tell more than is known here: it refuses the next one.
+        if (outcome.ending.kind === 'exit')
           await database.change((draft) => forgetHostPatch(draft, patch, host));
         throw applyError(outcome.output, outcome.ending);
       case 'beingApplied':

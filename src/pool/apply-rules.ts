@@ -126,6 +126,6 @@ export const UNFINISHED_KEY = 'unfinished-since';
 /** Nothing was run. It says what to find out, and what to do then. */
 export function halfAppliedError(beganAt: string, againKey: string): PoolError {
   return new PoolError('OPERATION_NOT_ALLOWED', [
-    `an apply of this patch on this host, begun at ${beganAt}, was killed: it may have run in part. Find out what it has done; pool_patch.other_config:${againKey} (patch-vdi pool apply --again) lets it run once more`,
+    `an apply of this patch on this host, begun at ${beganAt}, did not come to its end: it may have run in part. Find out what it has done; pool_patch.other_config:${againKey} (patch-vdi pool apply --again) lets it run once more`,
   ]);
 }

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { chmodSync, existsSync, readdirSync, readFileSync } from 'node:fs';
+import { chmodSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, expect, test } from 'vitest';
 import {
@@ -83,13 +83,50 @@ test('--precheck changes nothing, and exits 1 when the patch says no', async () 
 });
 
 test.for([
-  ['fails', { apply: 'echo why; exit 3' }, [], 7, /FAILED: exit code 3/],
-  ['does not end', { apply: 'sleep 100' }, ['--timeout', '1'], 7, /did not end in time/],
+  ['fails', { apply: 'echo why; exit 3' }, [], 7, /FAILED: exit code 3(?![^]*--again)/],
+  ['does not end', { apply: 'sleep 100' }, ['--timeout', '1'], 7, /did not end in time[^]*needs --again/],
 ] as const)('an apply that %s: exit code 7, with what it said', async ([, text, args, code, words]) => {
   const { exitCode, stdout, stderr } = await apply(await hostBench(text), args);
   expect({ exitCode, stdout }).toEqual({ exitCode: code, stdout: '' });
   expect(stderr).toMatch(words);
 });
+
+test.for(['SIGINT', 'SIGTERM', 'SIGHUP', 'the time limit'] as const)(
+  'stopped in the middle by %s: refused as half applied until --again',
+  async (stop) => {
+    const go = join((await hostBench({})).folder, 'go');
+    const bench = await hostBench({
+      apply: `echo began >>'${go}.log'; [ -e '${go}' ] || sleep 100; echo done`,
+    });
+    const { image, keyring, scratch, applied } = bench;
+    const folders = ['--scratch-folder', scratch, '--applied-folder', applied];
+    const limit = stop === 'the time limit' ? ['--timeout', '2'] : [];
+    const { child, ended } = startCli(workspace(), [
+      'apply',
+      image,
+      '--keyring',
+      keyring,
+      ...folders,
+      ...limit,
+    ]);
+    await expect.poll(() => existsSync(`${go}.log`), { timeout: 20_000 }).toBe(true);
+    if (stop !== 'the time limit') child.kill(stop);
+    const stopped = await ended;
+    expect(stopped.exitCode).toBe({ SIGINT: 130, SIGTERM: 143, SIGHUP: 129, 'the time limit': 7 }[stop]);
+    expect(stopped.stderr).toContain('--again');
+    expectNothingLeft(bench);
+    expect(readdirSync(applied)).toEqual([`.patch-vdi-began-${UUID}`]);
+    writeFileSync(go, '');
+    const refused = await apply(bench);
+    expect(refused).toMatchObject({ exitCode: 1, stdout: '' });
+    expect(refused.stderr).toContain('not applied: an earlier apply did not come to its end');
+    expect(readFileSync(`${go}.log`, 'utf8')).toBe('began\n');
+    const again = await apply(bench, ['--again']);
+    expect(again.exitCode, again.stderr).toBe(0);
+    expect(readdirSync(applied)).toEqual([UUID]);
+    expect((await apply(bench)).stderr).toContain('applied already');
+  },
+);
 
 test('a patch cannot write to the terminal of who applies it', async () => {
   const bench = await hostBench({ apply: String.raw`printf 'a\033[31mb\007\n\302\233c\n'` });

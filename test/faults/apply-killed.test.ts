@@ -102,7 +102,7 @@ test('killed in the middle of an apply: told at the next start, and applied agai
   expect(lines(bench.log)).toEqual(['began']);
   const told = await runCli(work, applyArguments(bench));
   expect(told).toMatchObject({ exitCode: 1, stdout: '' });
-  expect(told.stderr).toMatch(/an earlier apply was killed, and may have run in part/);
+  expect(told.stderr).toMatch(/an earlier apply did not come to its end, and may have run in part/);
   expect(told.stderr).toMatch(new RegExp(`warning: an apply of patch ${UUID}`));
   const again = await runCli(work, [...applyArguments(bench), '--again', '--quiet']);
   expect(again).toMatchObject({ exitCode: 0, stdout: '' });

@@ -32,6 +32,20 @@ test('fresh, begun, kept, ended: what the folder holds at each step', async () =
   expect(readFileSync(join(folder, UUID), 'utf8')).toBe('<info/>\n');
 });
 
+test('left before its end: unfinished while the process lives on, since it began, and newer than an earlier record', async () => {
+  const { folder, applied } = await opened();
+  await applied.keep(UUID, '<info/>\n');
+  utimesSync(join(folder, UUID), 1, 1);
+  await applied.begin(UUID);
+  const [, beganAt] = readFileSync(join(folder, MARKER), 'utf8').trim().split(' ');
+  await applied.leave(UUID);
+  expect(await applied.state(UUID)).toEqual({ kind: 'unfinished', beganAt });
+  expect(readdirSync(folder).sort()).toEqual([MARKER, UUID]);
+  expect(await applied.begin(UUID)).toBe(true);
+  await applied.end(UUID);
+  expect(await applied.state(UUID)).toEqual({ kind: 'applied' });
+});
+
 test('a marker of a dead process: begun and not ended, unless the record is newer', async () => {
   const { folder, applied } = await opened();
   writeFileSync(join(folder, MARKER), `${DEAD} 2026-11-21T18:16:00.000Z\n`);

@@ -17,6 +17,8 @@ import {
 
 beforeEach((context) => requireHost(context));
 
+const MARKER = `.patch-vdi-began-${UUID}`;
+
 test.for(['raw', 'vhd', 'vhd-fixed'] as const)(
   'a good patch in a %s image is applied: its output comes back, what it says of itself is kept, nothing is left',
   async (format) => {
@@ -169,16 +171,23 @@ test.for([
 });
 
 test.for([
-  ['exits 7', 'echo why; exit 7', { kind: 'exit', exitCode: 7 }],
-  ['is killed', 'echo why; kill -9 $$', { kind: 'signal', signal: 'SIGKILL' }],
-  ['does not end', 'echo why; sleep 100', { kind: 'timeout' }],
-] as const)('an apply that %s has failed, with its output, and is not kept', async ([, apply, ending]) => {
-  const bench = await hostBench({ apply });
-  const outcome = await bench.apply({ limits: { applyMilliseconds: 1500, graceMilliseconds: 200 } });
-  expect(outcome).toMatchObject({ kind: 'applyFailed', ending, output: expect.stringMatching(/^why\n/) });
-  expect(readdirSync(bench.applied)).toEqual([]);
-  expectNothingLeft(bench);
-});
+  ['exits 7', 'echo why; exit 7', { kind: 'exit', exitCode: 7 }, 'applyFailed'],
+  ['is killed', 'echo why; kill -9 $$', { kind: 'signal', signal: 'SIGKILL' }, 'halfApplied'],
+  ['does not end', 'echo why; sleep 100', { kind: 'timeout' }, 'halfApplied'],
+] as const)(
+  'an apply that %s has failed, with its output, and is not kept',
+  async ([, apply, ending, next]) => {
+    const bench = await hostBench({ apply });
+    const outcome = await bench.apply({ limits: { applyMilliseconds: 1500, graceMilliseconds: 200 } });
+    expect(outcome).toMatchObject({ kind: 'applyFailed', ending, output: expect.stringMatching(/^why\n/) });
+    expect(readdirSync(bench.applied)).toEqual(next === 'halfApplied' ? [MARKER] : []);
+    // In the same process, which lives on.
+    const limits = { applyMilliseconds: 1500, graceMilliseconds: 200 };
+    expect(await bench.apply({ limits })).toMatchObject({ kind: next });
+    expect(await bench.apply({ limits, again: true })).toMatchObject({ kind: 'applyFailed', ending });
+    expectNothingLeft(bench);
+  },
+);
 
 test('after the time limit it gets SIGTERM, and may end in order', async () => {
   const bench = await hostBench({ apply: `trap 'echo in order; exit 0' TERM; echo on; sleep 100 & wait` });
@@ -214,9 +223,12 @@ test('an abort in the middle of an apply ends it, and says that it may have run 
   });
   await expect(running).rejects.toMatchObject({
     kind: 'interrupted',
-    leftBehind: expect.stringMatching(/in part/),
+    leftBehind: expect.stringMatching(/in part; .*--again/),
   });
-  expect(readdirSync(bench.applied)).toEqual([]);
+  expect(readdirSync(bench.applied)).toEqual([MARKER]);
+  expect(await bench.apply()).toMatchObject({ kind: 'halfApplied', beganAt: expect.stringMatching(/^20/) });
+  const { unfinished } = await sweepHost({ scratchFolder: bench.scratch, appliedFolder: bench.applied });
+  expect(unfinished).toMatchObject([{ uuid: UUID }]);
   expectNothingLeft(bench);
 });
 

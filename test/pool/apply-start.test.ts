@@ -37,7 +37,9 @@ describe('an apply that was killed', () => {
     const { code, parameters } = await refused(pool.applies.apply(patch, pool.host));
     const key = `apply-again-${pool.database.get('host', pool.host).uuid}`;
     expect(code).toBe('OPERATION_NOT_ALLOWED');
-    expect(parameters[0]).toMatch(/begun at 2026-11-22T01:02:03\.000Z, was killed: it may have run in part/);
+    expect(parameters[0]).toMatch(
+      /begun at 2026-11-22T01:02:03\.000Z, did not come to its end: it may have run in part/,
+    );
     expect(parameters[0]).toContain(key);
     expect((await refused(pool.applies.poolApply(patch))).code).toBe('OPERATION_NOT_ALLOWED');
     // A question is still answered.
@@ -69,6 +71,29 @@ describe('an apply that was killed', () => {
     expect(pool.database.getAll('host_patch')).toHaveLength(1);
     expect(count()).toBe(0);
     await pool.close();
+  });
+
+  test('one that did not come to its own end is refused by the same process, too, until somebody says so', async () => {
+    const { pool, place } = await testPool();
+    const [runs, go] = [join(place.folder, 'runs'), join(place.folder, 'go')];
+    const sample = await scriptPatch({ apply: `echo once >>${runs}; [ -e ${go} ] || kill -9 $$` });
+    const patch = await upload(pool, sample);
+    const failed = await refused(pool.applies.apply(patch, pool.host));
+    expect(failed).toMatchObject({ code: 'PATCH_APPLY_FAILED' });
+    expect(failed.parameters[0]).toContain('SIGKILL');
+    for (const _ of [1, 2]) {
+      expect((await refused(pool.applies.apply(patch, pool.host))).code).toBe('OPERATION_NOT_ALLOWED');
+    }
+    expect(readFileSync(runs, 'utf8')).toBe('once\n');
+    writeFileSync(go, '');
+    const key = `apply-again-${pool.database.get('host', pool.host).uuid}`;
+    await pool.database.change((draft) =>
+      draft.update('pool_patch', patch, { other_config: { [key]: 'yes' } }),
+    );
+    await pool.applies.apply(patch, pool.host);
+    expect(readFileSync(runs, 'utf8')).toBe('once\nonce\n');
+    expect(appliedFiles(place)).toEqual([sample.uuid]);
+    await expectNothingLeft(pool, place);
   });
 
   test('who has said so has said it for one time', async () => {
