@@ -30,7 +30,8 @@ function resultText(result: string): string {
   );
 }
 
-function taskFailure(
+/** The error of a task that has failed or was cancelled. */
+export function taskFailure(
   { clean }: XenConnection,
   operation: string,
   { status, error_info }: TaskRecord,
@@ -87,20 +88,31 @@ export async function followTask(
   }
 }
 
-/** Waits, not long, until a task that was cancelled has ended. Never fails. */
-async function cancelAndWait(connection: XenConnection, task: string): Promise<void> {
-  const { farewell, poll } = connection.timeouts;
-  const until = performance.now() + farewell;
+/**
+ * Cancels a task and waits, not long, until it has ended. Never fails.
+ *
+ * @param milliseconds how long; default: the connection's `farewell`
+ * @returns the record of a task that has ended; undefined: it goes on, or nobody knows
+ */
+export async function cancelAndWait(
+  connection: XenConnection,
+  task: string,
+  milliseconds = connection.timeouts.farewell,
+): Promise<TaskRecord | undefined> {
+  const { poll } = connection.timeouts;
+  const until = performance.now() + milliseconds;
   try {
     await connection.callBeforeEnd('task.cancel', task);
     while (performance.now() < until) {
       const answer = await connection.callBeforeEnd('task.get_record', task);
-      if (isOver(connection.check(TASK, 'task.get_record', answer))) return;
+      const record = connection.check(TASK, 'task.get_record', answer);
+      if (isOver(record)) return record;
       await sleep(poll);
     }
   } catch (error) {
     trace('xenapi', () => `task.cancel: ${error instanceof Error ? error.message : String(error)}`);
   }
+  return undefined;
 }
 
 /** Why a task failed, if it did so until now. Never fails itself. */
