@@ -3,7 +3,15 @@ import { printable } from '../signature/printable.js';
 import type { XenConnection } from './connection.js';
 import { HOSTS, REFERENCE, type HostRecord } from './records.js';
 import { serverFailure } from './server-failure.js';
-import { cancelAndWait, destroyTask, followTask, guardTask, taskFailure, type OnFraction } from './tasks.js';
+import {
+  cancelAndWait,
+  destroyTask,
+  followTask,
+  guardTask,
+  isOver,
+  taskFailure,
+  type OnFraction,
+} from './tasks.js';
 import { XenApiError, isXenApiError } from './xen-api-error.js';
 
 /** A patch is silent for as long as it works: two hours are what our own server gives it. */
@@ -21,9 +29,11 @@ const CANCEL_MILLISECONDS = 3000;
 
 const MAY_RUN = 'unknown: the patch may be running, or have been applied in part';
 
+const WHEN_BACK = 'patch-vdi pool patches tells when the server is there again';
+
 /** The task was lost sight of: what it does, or did, is not known, and it is left alone. */
 function lostSight(connection: XenConnection, error: unknown): unknown {
-  const words = { leftBehind: MAY_RUN, hint: 'patch-vdi pool patches tells when the server is there again' };
+  const words = { leftBehind: MAY_RUN, hint: WHEN_BACK };
   if (isXenApiError(error)) {
     // The server was started again, and knows nothing of the task.
     return serverFailure(connection.address, 'the server does not tell how the patch went', {
@@ -54,7 +64,8 @@ async function afterStop(
       ...(hint === undefined ? {} : { hint }),
       cause: reason,
     });
-  if (ended === undefined) {
+  if (ended === undefined) return stopped(reason.message, MAY_RUN, WHEN_BACK);
+  if (!isOver(ended)) {
     return stopped(
       'the patch is being applied and cannot be stopped',
       'it goes on on the server',

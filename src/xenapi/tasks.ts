@@ -41,7 +41,8 @@ export function taskFailure(
   return new XenApiError(operation, status === 'cancelled' ? 'TASK_CANCELLED' : 'INTERNAL_ERROR', []);
 }
 
-const isOver = ({ status }: TaskRecord): boolean => status !== 'pending' && status !== 'cancelling';
+/** Whether a task has ended, in whatever way. */
+export const isOver = ({ status }: TaskRecord): boolean => status !== 'pending' && status !== 'cancelling';
 
 export interface FollowOptions {
   readonly onFraction?: OnFraction | undefined;
@@ -92,7 +93,7 @@ export async function followTask(
  * Cancels a task and waits, not long, until it has ended. Never fails.
  *
  * @param milliseconds how long; default: the connection's `farewell`
- * @returns the record of a task that has ended; undefined: it goes on, or nobody knows
+ * @returns its last record, of a task that may not have ended; undefined: the server does not tell
  */
 export async function cancelAndWait(
   connection: XenConnection,
@@ -101,18 +102,20 @@ export async function cancelAndWait(
 ): Promise<TaskRecord | undefined> {
   const { poll } = connection.timeouts;
   const until = performance.now() + milliseconds;
+  let record: TaskRecord | undefined;
   try {
     await connection.callBeforeEnd('task.cancel', task);
     while (performance.now() < until) {
       const answer = await connection.callBeforeEnd('task.get_record', task);
-      const record = connection.check(TASK, 'task.get_record', answer);
-      if (isOver(record)) return record;
+      record = connection.check(TASK, 'task.get_record', answer);
+      if (isOver(record)) break;
       await sleep(poll);
     }
   } catch (error) {
     trace('xenapi', () => `task.cancel: ${error instanceof Error ? error.message : String(error)}`);
+    return undefined;
   }
-  return undefined;
+  return record;
 }
 
 /** Why a task failed, if it did so until now. Never fails itself. */
