@@ -101,9 +101,9 @@ const TABLE: Readonly<Record<string, Translate>> = {
     message: `the server takes other parameters for ${word(parameters, 0, 'that call')}`,
     hint: 'it is of another version',
   }),
-  OPERATION_NOT_ALLOWED: (parameters) => ({
+  OPERATION_NOT_ALLOWED: () => ({
     kind: 'sink',
-    message: `the server does not allow that: ${word(parameters, 0, 'no reason given')}`,
+    message: 'the server does not allow that',
     hint: 'what stands in the way is above; a patch that may have run in part is applied once more with --again',
   }),
   OTHER_OPERATION_IN_PROGRESS: (parameters) => ({
@@ -119,7 +119,7 @@ const TABLE: Readonly<Record<string, Translate>> = {
   PATCH_ALREADY_APPLIED: () => ({ kind: 'sink', message: 'that host has the patch already' }),
   PATCH_ALREADY_EXISTS: () => ({ kind: 'sink', message: 'the pool has that patch already' }),
   PATCH_APPLY_FAILED: () => ({
-    kind: 'sink',
+    kind: 'tool',
     message: 'the patch failed while it was being applied',
     hint: 'what it has printed is above',
     leftBehind: 'whatever the patch has done to the host until then',
@@ -234,7 +234,7 @@ export function translateApiError(error: unknown, scene: ErrorScene): unknown {
   if (isPatchVdiError(error) && error.kind === 'interrupted' && toldNothing) {
     return new PatchVdiError('interrupted', error.message, {
       context: error.context,
-      leftBehind: 'what the server had done until then; a task that was under way was cancelled',
+      leftBehind: 'what the server had done until then; a task that was under way was told to end',
       cause: error,
     });
   }
@@ -247,6 +247,13 @@ export function translateApiError(error: unknown, scene: ErrorScene): unknown {
     ...(hint === undefined ? {} : { hint }),
     cause: error,
   });
+}
+
+/** Whether an error says that the patch does not want to be applied there, as `patch-vdi apply` ends with 1 for. */
+export function isPatchAnswer(error: unknown): error is PatchVdiError {
+  if (!isPatchVdiError(error) || !isXenApiError(error.cause)) return false;
+  const { code } = error.cause;
+  return code === 'PATCH_ALREADY_APPLIED' || code.startsWith('PATCH_PRECHECK_FAILED_');
 }
 
 /** The codes that have words of their own. */

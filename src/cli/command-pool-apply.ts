@@ -2,9 +2,11 @@ import { Command } from 'commander';
 import type { PatchCall } from '../xenapi/apply.js';
 import type { HostRecord, PatchRecord } from '../xenapi/records.js';
 import { PatchVdiError } from '../errors.js';
+import { EXIT_DIFFERENT } from './exit-codes.js';
 import { guidanceLines } from './guidance.js';
 import { addPoolOptions, withPool, type PoolScene, type RawPoolOptions } from './pool-options.js';
 import type { CommandContext } from './program.js';
+import { errorLines, errorObject } from './report-error.js';
 import { columnsOf, fieldLines, visibleLines } from './text.js';
 
 interface RawApplyOptions extends RawPoolOptions {
@@ -84,7 +86,7 @@ function percentLines(): (fraction: number) => void {
 }
 
 async function run(
-  { connection, warn }: PoolScene,
+  { connection }: PoolScene,
   call: PatchCall,
   { ref, host }: Subject,
   raw: RawApplyOptions,
@@ -98,9 +100,6 @@ async function run(
   try {
     return await callPatch(connection, call, ref, host?.[0], show ? percentLines() : undefined);
   } catch (error) {
-    if (connection.signal?.aborted === true && call !== 'precheck') {
-      warn('if the patch was already being applied, it goes on: see patch-vdi pool patches');
-    }
     await showOutput(error, raw);
     throw error;
   }
@@ -141,16 +140,33 @@ async function callOn(
     ] as const;
     const lines = [TITLES[call], ...fieldLines(fields, columnsOf(process.stdout))];
     process.stdout.write(`${lines.join('\n')}\n`);
-  });
+  }).catch((error: unknown) => endDifferent(error, raw, context));
+}
+
+/** A patch that does not want to be applied is an answer: it ends as with `patch-vdi apply`. @throws any other error */
+async function endDifferent(error: unknown, raw: RawApplyOptions, context: CommandContext): Promise<void> {
+  const { isPatchAnswer } = await import('./api-errors.js');
+  if (context.interrupts.stoppedBy !== undefined || !isPatchAnswer(error)) throw error;
+  if (raw.json === true) context.printJson(errorObject(error, EXIT_DIFFERENT));
+  else {
+    const lines = errorLines(error, EXIT_DIFFERENT, columnsOf(process.stderr));
+    process.stderr.write(`${lines.join('\n')}\n`);
+  }
+  context.exitDifferent();
 }
 
 const COMMON = `
 The host that applies it works on a private copy of the patch's VDI, which is
 gone afterwards. Its server must run as root.`;
 
+const EXIT_CODES = `
+Exit codes: 0 done; 1 the patch does not want to be applied there (precheck), or
+is applied already; 2 usage, 5 no room for the copy, 7 the apply failed, 8 the
+server refuses, or is gone.`;
+
 const STOPPING = `
 Ctrl-C cancels the copy and the precheck. Once the patch's own "apply" runs, it
-goes on to its end, whoever watches it.`;
+goes on to its end, whoever watches it: patch-vdi pool tasks shows it.`;
 
 interface Row {
   readonly name: string;
@@ -202,7 +218,7 @@ export function poolApplyCommands(context: CommandContext): Command[] {
     if (call === 'apply') command.option('--again', 'also when an earlier apply did not end');
     return addPoolOptions(command)
       .option('--quiet', 'print nothing but errors')
-      .addHelpText('after', help)
+      .addHelpText('after', `${help}\n${EXIT_CODES}`)
       .action((wanted: string, raw: RawApplyOptions) => callOn(call, wanted, raw, context));
   });
 }

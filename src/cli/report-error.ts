@@ -1,6 +1,6 @@
 import { isPatchVdiError, type PatchVdiError } from '../errors.js';
 import { traceEnabled } from '../trace.js';
-import { EXIT_DEFECT, exitCodeFor, type StopSignal } from './exit-codes.js';
+import { EXIT_DEFECT, EXIT_DIFFERENT, exitCodeFor, type StopSignal } from './exit-codes.js';
 import { fieldLines, visible, wrapWords } from './text.js';
 
 function place(error: PatchVdiError): string | undefined {
@@ -21,7 +21,7 @@ export function errorLines(error: PatchVdiError, exitCode: number, columns: numb
         ['expected', context.expected],
         ['left behind', error.leftBehind],
         ['to do', error.hint],
-        ['exit code', `${exitCode} (${error.kind})`],
+        ['exit code', exitCode === EXIT_DIFFERENT ? String(exitCode) : `${exitCode} (${error.kind})`],
       ],
       columns,
     ),

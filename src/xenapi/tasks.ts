@@ -30,7 +30,8 @@ function resultText(result: string): string {
   );
 }
 
-function taskFailure(
+/** The error of a task that has failed or was cancelled. */
+export function taskFailure(
   { clean }: XenConnection,
   operation: string,
   { status, error_info }: TaskRecord,
@@ -40,7 +41,8 @@ function taskFailure(
   return new XenApiError(operation, status === 'cancelled' ? 'TASK_CANCELLED' : 'INTERNAL_ERROR', []);
 }
 
-const isOver = ({ status }: TaskRecord): boolean => status !== 'pending' && status !== 'cancelling';
+/** Whether a task has ended, in whatever way. */
+export const isOver = ({ status }: TaskRecord): boolean => status !== 'pending' && status !== 'cancelling';
 
 export interface FollowOptions {
   readonly onFraction?: OnFraction | undefined;
@@ -87,20 +89,33 @@ export async function followTask(
   }
 }
 
-/** Waits, not long, until a task that was cancelled has ended. Never fails. */
-async function cancelAndWait(connection: XenConnection, task: string): Promise<void> {
-  const { farewell, poll } = connection.timeouts;
-  const until = performance.now() + farewell;
+/**
+ * Cancels a task and waits, not long, until it has ended. Never fails.
+ *
+ * @param milliseconds how long; default: the connection's `farewell`
+ * @returns its last record, of a task that may not have ended; undefined: the server does not tell
+ */
+export async function cancelAndWait(
+  connection: XenConnection,
+  task: string,
+  milliseconds = connection.timeouts.farewell,
+): Promise<TaskRecord | undefined> {
+  const { poll } = connection.timeouts;
+  const until = performance.now() + milliseconds;
+  let record: TaskRecord | undefined;
   try {
     await connection.callBeforeEnd('task.cancel', task);
     while (performance.now() < until) {
       const answer = await connection.callBeforeEnd('task.get_record', task);
-      if (isOver(connection.check(TASK, 'task.get_record', answer))) return;
+      record = connection.check(TASK, 'task.get_record', answer);
+      if (isOver(record)) break;
       await sleep(poll);
     }
   } catch (error) {
     trace('xenapi', () => `task.cancel: ${error instanceof Error ? error.message : String(error)}`);
+    return undefined;
   }
+  return record;
 }
 
 /** Why a task failed, if it did so until now. Never fails itself. */

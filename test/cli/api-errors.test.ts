@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { KNOWN_CODES, translateApiError } from '../../src/cli/api-errors.js';
+import { KNOWN_CODES, isPatchAnswer, translateApiError } from '../../src/cli/api-errors.js';
 import { errorLines } from '../../src/cli/report-error.js';
 import { PatchVdiError } from '../../src/errors.js';
 import { XenApiError } from '../../src/xenapi/xen-api-error.js';
@@ -23,7 +23,7 @@ const CODES: readonly (readonly [code: string, parameters: readonly string[], ex
   ['OUT_OF_SPACE', ['Local storage'], 5],
   ['PATCH_ALREADY_APPLIED', ['patch'], 8],
   ['PATCH_ALREADY_EXISTS', ['uuid'], 8],
-  ['PATCH_APPLY_FAILED', ['output'], 8],
+  ['PATCH_APPLY_FAILED', ['output'], 7],
   ['PATCH_IS_APPLIED', [], 8],
   ['PATCH_PRECHECK_FAILED_ISO_MOUNTED', ['patch'], 8],
   ['PATCH_PRECHECK_FAILED_OUT_OF_SPACE', ['patch', '1', '2'], 8],
@@ -47,6 +47,7 @@ const KIND_OF_EXIT: Readonly<Record<number, string>> = {
   3: 'signature',
   4: 'upload',
   5: 'space',
+  7: 'tool',
   8: 'sink',
 };
 
@@ -72,6 +73,19 @@ describe('an error of the XenAPI', () => {
     // All but the two that speak for themselves say what to do.
     const plain = ['MESSAGE_DEPRECATED', 'PATCH_ALREADY_APPLIED', 'PATCH_ALREADY_EXISTS'];
     expect(error.hint === undefined).toBe(plain.includes(code));
+  });
+
+  test.for(CODES)('%s: only a patch that does not want to be applied is an answer', ([code, parameters]) => {
+    const answers = code === 'PATCH_ALREADY_APPLIED' || code.startsWith('PATCH_PRECHECK_FAILED_');
+    expect(isPatchAnswer(translated(code, parameters))).toBe(answers);
+  });
+
+  test('tells a long reason once', () => {
+    const { message, context } = translated('OPERATION_NOT_ALLOWED', ['the VDI holds a patch']);
+    expect([message, context.found]).toEqual([
+      'the server does not allow that',
+      'OPERATION_NOT_ALLOWED (the VDI holds a patch)',
+    ]);
   });
 
   test('of another kind keeps its code', () => {

@@ -6,7 +6,7 @@ import { chmodSync, existsSync, readFileSync, readdirSync, writeFileSync } from 
 import { join } from 'node:path';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { MIB } from '../../src/units.js';
-import { runCli, type Ended } from '../e2e/cli.js';
+import { runCli, startCli, type Ended } from '../e2e/cli.js';
 import { requireHost } from '../host/host-bench.js';
 import { requireTool } from '../oracles/require-tool.js';
 import { scriptPatch } from '../pool/apply-bench.js';
@@ -184,10 +184,10 @@ describe('the command line', () => {
     expect(applied.stdout).toMatch(/^applied\n[^]*to do +restart the host\n +output +done \S+\[2J <&>\n$/);
     expect(applied.stdout).not.toContain('\u001b');
     const again = await pool(served, 'apply', 'XS62ESP1', '--json');
-    expect(again.exitCode).toBe(8);
+    expect(again.exitCode).toBe(1);
     expect(JSON.parse(again.stdout)).toMatchObject({
       ok: false,
-      error: { found: expect.stringMatching(/^PATCH_ALREADY_APPLIED/) },
+      error: { exitCode: 1, found: expect.stringMatching(/^PATCH_ALREADY_APPLIED/) },
     });
     const all = await pool(served, 'pool-apply', patch.uuid, '--json');
     expect(JSON.parse(all.stdout)).toMatchObject({
@@ -206,7 +206,7 @@ describe('the command line', () => {
     });
     await upload(served, patch);
     const { exitCode, stderr } = await pool(served, 'pool-apply', patch.uuid);
-    expect(exitCode).toBe(8);
+    expect(exitCode).toBe(7);
     expect(stderr).toContain('line 39 of the output\nexit code 4\n');
     expect(stderr).toContain('the patch failed while it was being applied');
   });
@@ -245,9 +245,59 @@ test('SIGTERM while a patch is being applied: the server waits for it, and its r
   writeFileSync(go, '');
   expect(await stopped).toBe(0);
   // The client has lost its server; what it was for was done.
-  expect((await applying).exitCode).toBe(8);
+  const { exitCode, stderr } = await applying;
+  expect(exitCode).toBe(8);
+  expect(stderr.replaceAll(/\s+/g, ' ')).toContain(
+    'unknown: the patch may be running, or have been applied in part to do patch-vdi pool patches tells when',
+  );
   await served.start();
   expect(await served.python(`print(call("pool_patch.get_pool_applied", ${text(ref)}))`)).toBe('True');
   strangers(served, 1);
   await expectUnmounted(served);
 });
+
+/** A patch that waits for `go`, and a client that applies it, once it has begun. */
+async function applyingOne(served: ServedPool) {
+  const [go, began] = [join(served.work.folder, 'go'), join(served.work.folder, 'began')];
+  const patch = await scriptPatch({ apply: `touch ${began}; while [ ! -e ${go} ]; do sleep 0.05; done` });
+  const ref = await upload(served, patch);
+  const trust = ['--url', served.url, '--ca-file', served.certificate];
+  const started = startCli(served.work, ['pool', 'apply', patch.uuid, ...trust], {
+    env: { PATCH_VDI_PASSWORD: served.password },
+  });
+  await expect.poll(() => existsSync(began), { timeout: 20_000 }).toBe(true);
+  return { go, ref, ...started };
+}
+
+test('Ctrl-C while a patch is being applied: the client says that it goes on, and leaves its task', async () => {
+  const served = await ServedPool.start();
+  const { go, ref, child, ended } = await applyingOne(served);
+  child.kill('SIGINT');
+  // It does not wait for the patch, which waits for us.
+  const { exitCode, stdout, stderr } = await ended;
+  expect([exitCode, stdout]).toEqual([130, '']);
+  const words = stderr.replaceAll(/\s+/g, ' ');
+  expect(words).toContain('the patch is being applied and cannot be stopped');
+  expect(words).toContain('left behind it goes on on the server to do patch-vdi pool tasks shows it');
+  expect(words).not.toContain('cancelled');
+  expect((await pool(served, 'tasks')).stdout).toContain('pool_patch.apply');
+  writeFileSync(go, '');
+  await served.logIn();
+  await expect.poll(() => served.call('pool_patch.get_pool_applied', ref), { timeout: 20_000 }).toBe(true);
+  await expectUnmounted(served);
+});
+
+test.for([['gone'], ['there again']])(
+  'the server is killed while it applies, and %s: what became of it is unknown',
+  async ([how]) => {
+    const served = await ServedPool.start();
+    const { ended } = await applyingOne(served);
+    await served.kill();
+    if (how === 'there again') await served.start(true);
+    const { exitCode, stderr } = await ended;
+    expect(exitCode).toBe(8);
+    const words = stderr.replaceAll(/\s+/g, ' ');
+    expect(words).toContain('unknown: the patch may be running, or have been applied in part');
+    expect(words).not.toContain('nothing was changed');
+  },
+);

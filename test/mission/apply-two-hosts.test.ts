@@ -288,7 +288,7 @@ test('a slave that is killed while it applies: the client is told, then the pool
   ]);
   await expectNothingLeft(hosts, 1);
   const refused = await pool(master, 'apply', patch.uuid, '--host', 'slave');
-  expect(refused.exitCode).toBe(2);
+  expect(refused.exitCode).toBe(8);
   expect(refused.stderr.replaceAll(/\s+/g, ' ')).toContain('may have run in part');
   expect(words()).toEqual(['began']);
   writeFileSync(go, '');
