@@ -138,6 +138,7 @@ export class Patches {
       this.#tasks.succeedIn(draft, task, refResult(done.ref));
       return done;
     });
+    this.#vdis.completed(vdi);
     trace('pool', () => `patch ${received.info.uuid}: ${describeBytes(received.size)} in VDI ${vdi.uuid}`);
     await this.#removeReplaced(ref, replaced);
     return ref;

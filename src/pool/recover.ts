@@ -6,6 +6,7 @@ import { isPatchVdiError } from '../errors.js';
 import type { Database } from './database.js';
 import type { Ref } from './fields.js';
 import type { Patches } from './patches.js';
+import { isPoolError } from './pool-error.js';
 import type { TornEnd } from './read-journal.js';
 import type { ReceiveTools } from './receive-patch.js';
 import type { Repositories } from './repositories.js';
@@ -96,9 +97,9 @@ async function recoverRepository(
   });
   const disks = new Set(await repository.listVdis());
   for (const [ref, { uuid, state }] of records) {
-    // Somebody may have begun with it since.
-    if (vdis.isUnderWay(ref)) continue;
-    if (state === 'ready' && disks.has(uuid)) continue;
+    // Somebody may have begun with it since, or have come to an end: what is true no more decides nothing.
+    if (vdis.isUnderWay(ref) || database.find('VDI', ref)?.state !== state) continue;
+    if (state === 'ready' && (disks.has(uuid) || (await isThere(repository, uuid)))) continue;
     await orNote(found, `VDI ${uuid}`, async () => {
       await vdis.remove(ref);
       (state === 'ready' ? found.lostVdis : found.unfinishedVdis).push(uuid);
@@ -106,6 +107,17 @@ async function recoverRepository(
   }
   const known = new Set(all.map(([, { uuid }]) => uuid));
   found.unknownDisks.push(...[...disks].filter((uuid) => !known.has(uuid)));
+}
+
+/** Asked again before a record goes for good: a list of a folder is of no certain moment. */
+async function isThere(repository: StorageRepository, uuid: string): Promise<boolean> {
+  try {
+    await repository.vdiFacts(uuid);
+    return true;
+  } catch (error) {
+    if (isPoolError(error) && error.code === 'VDI_MISSING') return false;
+    throw error;
+  }
 }
 
 /**

@@ -122,9 +122,8 @@ export class Vdis {
     return all.some(([ref, { SR, state }]) => SR === sr && state !== 'ready' && !this.isUnderWay(ref));
   }
 
-  /** As part of a change: the disk is complete. */
+  /** As part of a change: the disk is complete. When the change is stored, {@link completed} says so. */
   completeIn(draft: Draft, vdi: VdiInProgress, facts: VdiFacts): void {
-    this.#begun.delete(vdi.uuid);
     draft.update('VDI', vdi.ref, {
       virtual_size: facts.virtualSize,
       physical_utilisation: facts.physicalUtilisation,
@@ -133,11 +132,17 @@ export class Vdis {
     });
   }
 
+  /** Not before the change is stored: until then the record says "creating", as if it were left over. */
+  completed(vdi: VdiInProgress): void {
+    this.#begun.delete(vdi.uuid);
+  }
+
   async #complete(vdi: VdiInProgress, facts: VdiFacts, task?: Ref): Promise<void> {
     await this.#database.change((draft) => {
       this.completeIn(draft, vdi, facts);
       this.#tasks.succeedIn(draft, task, refResult(vdi.ref));
     });
+    this.completed(vdi);
     await this.#refreshUsage(this.#database.find('VDI', vdi.ref)?.SR);
   }
 

@@ -38,7 +38,7 @@ describe('bash', () => {
   test('offers commands, sub-commands, options, choices and files', async () => {
     const script = await printed('completion', 'bash');
     expect(offered(script, ['in'])).toEqual(['inspect']);
-    expect(offered(script, ['pool', 'vdi-'])).toEqual(['vdi-copy', 'vdi-destroy']);
+    expect(offered(script, ['pool', 'vdi-d'])).toEqual(['vdi-destroy']);
     expect(offered(script, ['build', '--target'])).toEqual(['--target-is-zeroed']);
     expect(offered(script, ['build', '--format', ''])).toEqual(['raw', 'vhd', 'vhd-fixed']);
     expect(offered(script, ['build', '--format', '=', 'vhd-'])).toEqual(['vhd-fixed']);

@@ -158,6 +158,10 @@ async function look(bytes: Buffer, stream: boolean): Promise<string[]> {
   return found;
 }
 
+function byteSum(bytes: Uint8Array): number {
+  return bytes.reduce((sum, byte) => sum + byte, 0);
+}
+
 test('before any damage nothing is found but the size of the blocks', async () => {
   for (const [kind, bytes] of Object.entries(images)) {
     const codes = new Set(await look(bytes, false));
@@ -181,7 +185,10 @@ test('random damage gives findings or an error of kind image, with a bounded num
         const parts_ = structures(kind, bytes);
         const goodParts = structures(kind, good);
         // What no checksum covers may change without a word, and so may a footer that is whole again.
-        const covered = parts_.some((part, index) => !part.bytes.equals(goodParts[index]?.bytes ?? good));
+        // (The checksum is a sum of bytes: 16 MiB and 1 byte have the same.)
+        const covered = parts_.some(
+          (part, index) => byteSum(part.bytes) !== byteSum(goodParts[index]?.bytes ?? good),
+        );
         if (sealed) for (const part of parts_) seal(part.fields, part.bytes);
         const whole = cut === null ? bytes : bytes.subarray(0, Math.floor(bytes.length * cut));
         const found = await look(whole, stream);
