@@ -3,18 +3,15 @@ import { statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { PatchVdiError } from '../errors.js';
 import type { Image } from '../inspect/image.js';
+import { runsOf } from '../io/data-runs.js';
 import { writeFailure } from '../io/system-errors.js';
 import { writeAt } from '../io/write-at.js';
-import { describeBytes, KIB, MIB } from '../units.js';
+import { describeBytes, MIB } from '../units.js';
 
 /** One read. */
 const READ_BYTES = MIB;
-/** Zeros are looked for in pieces of this size: the block of most file systems. */
-const PIECE_BYTES = 4 * KIB;
 /** Beside the copy: a token, keyrings, metadata of the file system that it lies in. */
 const MARGIN_BYTES = MIB;
-
-const ZEROS = Buffer.alloc(READ_BYTES);
 
 export interface CopyOptions {
   readonly signal?: AbortSignal | undefined;
@@ -52,21 +49,6 @@ export async function requireSpace(folder: string, diskBytes: number): Promise<v
   });
 }
 
-/** Writes what is not zeros. @param buffer at most 1 MiB */
-function writeData(fd: number, path: string, buffer: Uint8Array, offset: number): void {
-  let start = 0;
-  const flush = (end: number): void => {
-    if (end > start) writeAt(fd, path, buffer.subarray(start, end), offset + start);
-  };
-  for (let at = 0; at < buffer.length; at += PIECE_BYTES) {
-    const piece = buffer.subarray(at, at + PIECE_BYTES);
-    if (ZEROS.compare(piece, 0, piece.length, 0, piece.length) !== 0) continue;
-    flush(at);
-    start = at + piece.length;
-  }
-  flush(buffer.length);
-}
-
 /**
  * Copies the disk of an image, whatever its format, to a new raw file with holes where it is zero.
  *
@@ -89,7 +71,7 @@ export async function copyDisk(image: Image, path: string, options: CopyOptions 
         signal?.throwIfAborted();
         const bytes = buffer.subarray(0, Math.min(READ_BYTES, length - done));
         await image.readInto(bytes, offset + done);
-        writeData(fd, path, bytes, offset + done);
+        for (const run of runsOf(bytes, offset + done)) writeAt(fd, path, run.bytes, run.offset);
         onProgress?.(offset + done + bytes.length, diskBytes);
       }
     }

@@ -1,4 +1,5 @@
 import type { ByteReader } from '../bytes.js';
+import { runsOf } from '../io/data-runs.js';
 import { SECTOR_BYTES, KIB, roundUp } from '../units.js';
 import { VHD_BLOCK_BYTES, dynamicDiskHeader, hardDiskFooter } from '../vhd/layout.js';
 import {
@@ -10,7 +11,7 @@ import {
   tableBytes,
   type VhdIdentity,
 } from '../vhd/structures.js';
-import { dataRuns, runsOf } from './disk-runs.js';
+import { dataRuns } from './disk-runs.js';
 import type { TransferOptions } from './storage.js';
 
 /** As our builds lay it out: the data of a block starts on a page of the file. */
