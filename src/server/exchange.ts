@@ -89,11 +89,8 @@ export class Exchange {
   async *body(limits?: PaceLimits): AsyncGenerator<Uint8Array> {
     const pace = this.#pace(limits);
     const { signal } = this;
-    const onAbort = (): void => void this.request.destroy();
-    const chunks = chunksOf(this.request);
-    signal.addEventListener('abort', onAbort);
+    const chunks = chunksOf(this.request, signal);
     try {
-      signal.throwIfAborted();
       for (;;) {
         pace.wait();
         const next = await chunks.next();
@@ -107,7 +104,6 @@ export class Exchange {
       signal.throwIfAborted();
       throw error;
     } finally {
-      signal.removeEventListener('abort', onAbort);
       pace.dispose();
       await chunks.return(undefined);
     }

@@ -19,9 +19,12 @@ function takeFrom(queue: Buffer[]): Buffer | undefined {
 
 /**
  * The body of a request, chunk by chunk as the connection brings it: the stream's own iterator puts what has come
- * into one buffer, which is a second copy of everything. The connection stays open whatever becomes of the iterator.
+ * into one buffer, which is a second copy of everything. The connection stays open whatever becomes of the iterator: an
+ * answer is to go over it.
+ *
+ * @throws the reason of the signal, at once; the error of a connection that breaks off
  */
-export async function* chunksOf(request: IncomingMessage): AsyncGenerator<Buffer> {
+export async function* chunksOf(request: IncomingMessage, signal: AbortSignal): AsyncGenerator<Buffer> {
   const queue: Buffer[] = [];
   let queuedBytes = 0;
   let end: { readonly error?: Error } | undefined;
@@ -47,6 +50,9 @@ export async function* chunksOf(request: IncomingMessage): AsyncGenerator<Buffer
   const onError = (error: Error): void => finish({ error });
   const onClose = (): void =>
     finish({ error: new Error('the connection was closed before the end of the body') });
+  const onAbort = (): void => finish({ error: signal.reason as Error });
+  signal.throwIfAborted();
+  signal.addEventListener('abort', onAbort);
   request.on('data', onData).on('end', onEnd).on('error', onError).on('close', onClose);
   try {
     for (;;) {
@@ -62,6 +68,7 @@ export async function* chunksOf(request: IncomingMessage): AsyncGenerator<Buffer
     }
   } finally {
     clearImmediate(waking);
+    signal.removeEventListener('abort', onAbort);
     request.off('data', onData).off('end', onEnd).off('error', onError).off('close', onClose);
     if (end === undefined) request.pause();
   }

@@ -8,7 +8,7 @@ import { KIB } from '../../src/units.js';
 /** A body whose pieces come when the test pushes them. */
 function body(): { readonly stream: Readable; readonly chunks: AsyncGenerator<Buffer> } {
   const stream = new Readable({ read: () => undefined, highWaterMark: 1024 * KIB });
-  return { stream, chunks: chunksOf(stream as IncomingMessage) };
+  return { stream, chunks: chunksOf(stream as IncomingMessage, new AbortController().signal) };
 }
 
 test('records that come together go on together, in their order', async () => {
