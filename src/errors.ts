@@ -26,6 +26,7 @@ export interface ErrorContext {
   readonly expected?: string;
 }
 
+/** What an error is made of, beside its kind and its message. */
 export interface ErrorDetails {
   readonly context?: ErrorContext;
   /** What the user can do about it, as an imperative sentence. */

@@ -11,12 +11,17 @@ export interface ImageIdentity {
   readonly epochSeconds: number | undefined;
 }
 
+/** What tells one image from another. What is left out is random, or made from the epoch if there is one. */
 export interface IdentityRequest {
+  /** Of the file system. */
   readonly uuid?: string | undefined;
+  /** Of the VHD: its unique id. */
   readonly vhdUuid?: string | undefined;
+  /** Of the file system: at most 16 bytes of UTF-8. */
   readonly label?: string | undefined;
   /** Of hashed folders, as a UUID; for building an image again that was built without an epoch. */
   readonly hashSeed?: string | undefined;
+  /** Seconds since 1970, 1 to 2³² − 1: the same inputs give the same bytes. */
   readonly sourceDateEpoch?: number | undefined;
 }
 

@@ -72,6 +72,7 @@ export interface UploadOptions {
   readonly idleTimeoutSeconds?: number | undefined;
 }
 
+/** How the image is to be, for a build and for a plan alike. */
 export interface ImageOptions extends IdentityRequest, UploadOptions {
   readonly format: ImageFormat;
   /** Default: ext4. The others are for old hosts. */
@@ -84,6 +85,7 @@ export interface ImageOptions extends IdentityRequest, UploadOptions {
   readonly environment?: Partial<ToolEnvironment> | undefined;
 }
 
+/** What `buildPatchImage` is to build: from which upload, where to, and what must hold before it is sealed. */
 export interface BuildOptions extends ImageOptions {
   readonly source: SourceOption;
   readonly sink: SinkOption;

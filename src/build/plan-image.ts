@@ -46,6 +46,7 @@ export function refuseEmpty(contentLength: number | undefined, name: string): vo
   });
 }
 
+/** What `planPatchImage` is to plan. The length must be known: from `source`, or as `contentLength`. */
 export interface PlanOptions extends ImageOptions {
   /** Only its length is looked at; leave it out and give `contentLength` instead. */
   readonly source?: SourceOption | undefined;

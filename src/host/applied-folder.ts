@@ -19,8 +19,11 @@ export type AppliedState =
   /** `beganAt`: ISO 8601, or `unknown`. */
   | { readonly kind: 'unfinished'; readonly beganAt: string };
 
+/** An apply that did not come to its own end: the patch may have run in part. */
 export interface UnfinishedApply {
+  /** Of the patch. */
   readonly uuid: string;
+  /** ISO 8601, or `unknown`. */
   readonly beganAt: string;
 }
 

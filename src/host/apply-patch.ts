@@ -11,6 +11,7 @@ import { endingOf, type ApplyOutcome, type PrecheckOutcome } from './outcome.js'
 import { parsePrecheckFailure } from './precheck-document.js';
 import { sweepWorkFolders } from './work-folder.js';
 
+/** As for `precheckPatch`, and what is known of earlier applies. */
 export interface ApplyOptions<Info extends PatchIdentity> extends MountedPatchOptions<Info> {
   /** Where it is kept what was applied (XAPI: /var/patch/applied); undefined: nowhere, and nothing is refused for it. */
   readonly appliedFolder?: string | undefined;
@@ -77,7 +78,10 @@ function inTheMiddle(error: unknown, isMarked: boolean): unknown {
 }
 
 /**
- * Asks a patch whether it may be applied here. Errors as for {@link withMountedPatch}.
+ * Asks a patch whether it may be applied here.
+ *
+ * @throws PatchVdiError `usage` (no root, a policy that cannot be used), `space`, `image`, `signature`, `upload` (a patch
+ *   that does not say what it is), `tool`, `interrupted`
  */
 export function precheckPatch<Info extends PatchIdentity>(
   options: MountedPatchOptions<Info>,
@@ -89,7 +93,7 @@ export function precheckPatch<Info extends PatchIdentity>(
  * Applies a patch on this host: precheck, then apply, from a private copy that is gone afterwards. What the patch itself
  * answers is an outcome; what keeps us from asking it is an error.
  *
- * @throws PatchVdiError as {@link withMountedPatch}; `sink` when the folder of applied patches cannot be written;
+ * @throws PatchVdiError as {@link precheckPatch}; `sink` when the folder of applied patches cannot be written;
  *   `interrupted` also in the middle of an apply, which may then have been done in part
  */
 export async function applyPatch<Info extends PatchIdentity>(
@@ -102,11 +106,13 @@ export async function applyPatch<Info extends PatchIdentity>(
   return await withMountedPatch(options, (patch) => apply(patch, applied, again));
 }
 
+/** Where `sweepHost` looks: the folders that applies on this host were given. */
 export interface SweepOptions {
   readonly scratchFolder: string;
   readonly appliedFolder?: string | undefined;
 }
 
+/** What `sweepHost` has found and removed. */
 export interface Swept {
   /** Work folders of processes that were killed. */
   readonly removed: readonly string[];

@@ -21,8 +21,10 @@ export interface PatchIdentity {
   readonly uuid: string;
 }
 
+/** The steps of a precheck or an apply, in their order. */
 export type HostPhase = 'copy' | 'check' | 'mount' | 'verify' | 'info' | 'precheck' | 'apply' | 'clean up';
 
+/** Where a precheck or an apply is, for people. */
 export interface HostProgress {
   readonly phase: HostPhase;
   /** With both, how far `copy` and `verify` are. */
@@ -36,6 +38,7 @@ export interface RawCopy {
   readonly rawCopy: string;
 }
 
+/** The patch VDI, who may have signed what is in it, and where its private copy goes. */
 export interface MountedPatchOptions<Info extends PatchIdentity> {
   /** A path, or an opened image, which stays the caller's: a private copy of it is made. Or such a copy. */
   readonly image: string | Image | RawCopy;

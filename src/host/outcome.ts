@@ -56,8 +56,10 @@ export interface HalfApplied<Info extends PatchIdentity> extends Asked<Info> {
   readonly beganAt: string;
 }
 
+/** How a precheck ended. It says no with a value, not with an error. */
 export type PrecheckOutcome<Info extends PatchIdentity> = PrecheckPassed<Info> | PrecheckFailed<Info>;
 
+/** How an apply ended. A patch that refuses or fails is a value, not an error. */
 export type ApplyOutcome<Info extends PatchIdentity> =
   | Applied<Info>
   | PrecheckFailed<Info>

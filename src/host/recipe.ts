@@ -1,6 +1,7 @@
 import { PatchVdiError } from '../errors.js';
 import { normalFingerprint, validatePolicy, type SignaturePolicy } from '../signature/policy.js';
 
+/** What `printRecipe` writes a script for. */
 export interface RecipeRequest {
   /** A path on the machine that will run the recipe: a raw image, a fixed VHD, or a block device. */
   readonly image: string;

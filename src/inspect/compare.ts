@@ -6,12 +6,14 @@ import type { ImageFilesystem } from './image-filesystem.js';
 import type { Image } from './image.js';
 import { isoSeconds, uuidText } from './uuid-text.js';
 
+/** What counts as a difference for `compareImages`. */
 export interface CompareOptions {
   /** Only content counts: images of the same upload, built at different times, are the same then. */
   readonly contentOnly?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
+/** What `compareImages` has found. */
 export interface Comparison {
   /** All could be compared, and nothing that counts differs. */
   readonly same: boolean;

@@ -6,6 +6,7 @@ import type { Image } from './image.js';
 
 /** What a piece of the disk is used for. */
 export const MAP_KINDS = ['superblock', 'metadata', 'payload', 'other', 'free', 'outside'] as const;
+/** What a part of the disk is used for. */
 export type MapKind = (typeof MAP_KINDS)[number];
 
 /** One cell of the picture. */

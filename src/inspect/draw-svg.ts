@@ -88,6 +88,7 @@ function legendShapes(map: DiskMap, top: number): string[] {
   });
 }
 
+/** The words of the picture. They are escaped for SVG. */
 export interface SvgWords {
   /** `vdi.vhd` */
   readonly title: string;

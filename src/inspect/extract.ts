@@ -22,6 +22,7 @@ export type ExtractOutput =
   | { readonly fd: number; readonly name: string }
   | Writable;
 
+/** Which file `extractFile` takes out, and where to. */
 export interface ExtractOptions {
   /** The file to take out; default `/patch`. */
   readonly path?: string | undefined;
@@ -39,6 +40,7 @@ export interface ExtractOptions {
     | undefined;
 }
 
+/** What `extractFile` has written. */
 export interface ExtractResult {
   readonly path: string;
   /** As given, or `standard output`. */

@@ -8,6 +8,7 @@ export interface FilesystemReport {
   readonly type: 'ext2' | 'ext3' | 'ext4';
   readonly uuid: string;
   readonly label: string;
+  /** `s_rev_level`: 0, or 1 with features and inodes of any size. */
   readonly revision: number;
   /** `clean`, `not clean`, `clean with errors`, …, as dumpe2fs has it. */
   readonly state: string;
@@ -25,6 +26,7 @@ export interface FilesystemReport {
   /** By their official names, all three sets, as dumpe2fs prints them. */
   readonly features: readonly string[];
   readonly creatorOs: string;
+  /** Times are ISO 8601 in UTC; undefined: never. */
   readonly made: string | undefined;
   readonly lastMounted: string | undefined;
   readonly lastWritten: string | undefined;

@@ -9,6 +9,7 @@ import { ImageFilesystem } from './image-filesystem.js';
 import type { ImageFile } from './image-file.js';
 import { whatElse } from './what-else.js';
 
+/** What an opened image turned out to be. */
 export type OpenedFormat = 'raw' | 'vhd' | 'vhd-fixed' | 'vhd-differencing';
 
 /** No read of one call is larger, so that a size from a hostile image cannot become an allocation. */

@@ -7,6 +7,7 @@ import { Image, requireRange } from './image.js';
 import { openParentFile } from './parent-file.js';
 import { reportRawView } from './raw-view.js';
 
+/** How `openImage` reads an image; nothing has to be said for an ordinary one. */
 export interface OpenImageOptions {
   /** Where the file system starts in the disk, bytes: for a disk with a partition table. Default 0. */
   readonly offsetBytes?: number | undefined;

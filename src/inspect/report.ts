@@ -36,6 +36,7 @@ export interface InspectReport {
   readonly findings: readonly Finding[];
 }
 
+/** What `inspectImage` looks at, and how thoroughly. */
 export interface InspectOptions {
   /** The file to look at; default `/patch`. */
   readonly path?: string | undefined;

@@ -13,6 +13,7 @@ import { inspectImage, type InspectReport } from './report.js';
 import { unreadableFinding } from './unreadable.js';
 import { passThroughVerifier } from './verify-file.js';
 
+/** What `verifyImage` asks of an image. */
 export interface VerifyImageOptions {
   /** The file to verify; default `/patch`. */
   readonly path?: string | undefined;

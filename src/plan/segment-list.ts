@@ -49,6 +49,7 @@ export interface PlanEntry {
   readonly parts: readonly SegmentDraft[];
 }
 
+/** The finished list: its segments follow each other without gaps from byte 0 to `totalLength`. */
 export interface PlanSegments {
   readonly entries: readonly PlanEntry[];
   /** Exact length of the output in bytes. */

@@ -12,6 +12,7 @@ export const BLOCK_BYTES = 4 * KIB;
 
 /** The file systems that an image can have. */
 export const FILESYSTEMS = ['ext4', 'ext3', 'ext2'] as const;
+/** The file systems that can be made; the kernel's ext4 driver mounts all three. */
 export type FilesystemName = (typeof FILESYSTEMS)[number];
 
 /** What every format needs. */
