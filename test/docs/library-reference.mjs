@@ -19,13 +19,13 @@ const MARKER =
 
 /** The order of the chapters, and which rooms are in them. */
 const CHAPTERS = [
-  ['Building', ['build', 'tools']],
-  ['Plans', ['plan']],
-  ['Looking into images', ['inspect', 'ext', 'bytes.ts', 'findings.ts', 'finding-codes.ts']],
-  ['Signatures', ['signature']],
-  ['Applying', ['host']],
-  ['Places', ['io']],
-  ['Errors', ['errors.ts']],
+  { title: 'Building', rooms: ['build', 'tools'] },
+  { title: 'Plans', rooms: ['plan'] },
+  { title: 'Looking into images', rooms: ['inspect', 'ext', 'bytes.ts', 'findings.ts', 'finding-codes.ts'] },
+  { title: 'Signatures', rooms: ['signature'] },
+  { title: 'Applying', rooms: ['host'] },
+  { title: 'Places', rooms: ['io'] },
+  { title: 'Errors', rooms: ['errors.ts'] },
 ];
 
 const project = new Project({
@@ -108,7 +108,7 @@ function typeText(declaration) {
   const names = declaration
     .getType()
     .getUnionTypes()
-    .map((type) => `'${type.getLiteralValue()}'`);
+    .map((type) => type.getText());
   return `type ${declaration.getName()} = ${names.join(' | ')};`;
 }
 
@@ -202,7 +202,7 @@ function reference() {
   project.resolveSourceFileDependencies();
   const exported = [...index.getExportedDeclarations()].map(([name, [declaration]]) => {
     const room = relative(join(root, 'src'), declaration.getSourceFile().getFilePath()).split('/')[0];
-    const chapter = CHAPTERS.findIndex(([, rooms]) => rooms.includes(room));
+    const chapter = CHAPTERS.findIndex(({ rooms }) => rooms.includes(room));
     if (chapter === -1) faults.push(`${name}: its room ${room} is in no chapter of library-reference.mjs`);
     return { name, declaration, chapter };
   });
@@ -212,7 +212,7 @@ function reference() {
     '## Reference',
     'All sizes and offsets are bytes unless a name or a comment says otherwise.',
   ];
-  CHAPTERS.forEach(([title], chapter) => {
+  CHAPTERS.forEach(({ title }, chapter) => {
     const own = exported.filter((one) => one.chapter === chapter);
     if (own.length === 0) return;
     // What is called first, then the types, by name.
