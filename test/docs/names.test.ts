@@ -71,6 +71,15 @@ describe('files and scripts', () => {
     expect(missing(pathsIn, exists)).toEqual([]);
   });
 
+  test('both pages that show the house have all of its rooms', () => {
+    const rooms = readdirSync(join(REPOSITORY, 'src'));
+    expect(rooms).toContain('host');
+    const house = /^src\/\n[\s\S]*?^native-tools/m.exec(page('docs/design.md'))?.[0] ?? '';
+    const shown = house.split(/[\s/]+/);
+    expect(rooms.filter((room) => !shown.includes(room))).toEqual([]);
+    expect(rooms.filter((room) => !page('CONTRIBUTING.md').includes(`\`${room}\``))).toEqual([]);
+  });
+
   test('every script of npm exists', () => {
     const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> };
     const named = (text: string) => [...text.matchAll(/npm run ([\w:-]+)/g)].map((match) => match[1] ?? '');
