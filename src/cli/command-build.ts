@@ -31,15 +31,7 @@ interface RawBuildOptions extends RawImageOptions, RawSourceOptions, RawVerifyOp
   readonly progress: boolean;
 }
 
-const EXAMPLES = `
-Examples:
-  patch-vdi build hotfix.xsupdate -o hotfix.vhd --keyring keys.gpg
-  cat hotfix.xsupdate | patch-vdi build - --content-length 734003200 \\
-      --keyring keys.gpg --signer FINGERPRINT --format vhd > hotfix.vhd
-  patch-vdi build driver.sh --signature driver.sh.sig --keyring keys.asc \\
-      -o driver.raw
-  patch-vdi build --reproduce hotfix.vhd
-
+const NOTES = `
 Exit codes: 0 built; 1 not reproduced; 2 usage, 3 signature, 4 upload, 5 space,
 7 a tool failed, 8 output failed, 130/143 stopped. After any failure nothing has
 the output's name and nothing that was written can be mounted or imported.`;
@@ -116,6 +108,6 @@ export function buildCommand(context: CommandContext): Command {
     .option('--json', 'print one result object (to stderr if the image goes to stdout)')
     .option('--quiet', 'print nothing but errors')
     .option('--no-progress', 'no progress bar')
-    .addHelpText('after', EXAMPLES)
+    .addHelpText('after', NOTES)
     .action((upload: string, raw: RawBuildOptions) => build(upload, raw, context));
 }

@@ -20,12 +20,7 @@ interface RawExtractOptions extends RawOpenOptions, RawSignatureOptions {
   readonly progress: boolean;
 }
 
-const EXAMPLES = `
-Examples:
-  patch-vdi extract vdi.vhd -o hotfix.xsupdate
-  patch-vdi extract vdi.vhd | gpgv --keyring ./keys.gpg
-  patch-vdi extract vdi.vhd --payload --keyring keys.gpg -o hotfix.sh
-
+const NOTES = `
 Exit codes: 0 all of it was written; 2 usage, 3 signature, 5 space, 6 image,
 7 a tool failed, 8 output failed. After a failure no file has the output's name.`;
 
@@ -116,6 +111,6 @@ export function extractCommand(context: CommandContext): Command {
     .option('--json', 'print one object (to stderr if the file goes to stdout)')
     .option('--quiet', 'print nothing but errors')
     .option('--no-progress', 'no progress bar')
-    .addHelpText('after', EXAMPLES)
+    .addHelpText('after', NOTES)
     .action((image: string, raw: RawExtractOptions) => extract(image, raw, context));
 }

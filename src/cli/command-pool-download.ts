@@ -15,11 +15,7 @@ interface RawDownloadOptions extends RawPoolOptions {
   readonly progress: boolean;
 }
 
-const EXAMPLES = `
-Examples:
-  patch-vdi pool download c3520494 -o hotfix.xsupdate
-  patch-vdi pool download XS62ESP1 -o - | gpgv --keyring ./keys.gpg
-
+const NOTES = `
 Exit codes: 0 all of it was written; 2 usage, 5 space, 8 the server refused,
 the connection broke, or the output failed. After a failure no file has the
 output's name.`;
@@ -136,6 +132,6 @@ export function poolDownloadCommand(context: CommandContext): Command {
   return addPoolOptions(command)
     .option('--quiet', 'print nothing but errors')
     .option('--no-progress', 'no progress bar')
-    .addHelpText('after', EXAMPLES)
+    .addHelpText('after', NOTES)
     .action((wanted: string, raw: RawDownloadOptions) => download(wanted, raw, context));
 }

@@ -17,14 +17,7 @@ interface RawUploadOptions extends RawPoolOptions {
   readonly progress: boolean;
 }
 
-const EXAMPLES = `
-Examples:
-  patch-vdi pool upload hotfix.xsupdate
-  patch-vdi pool upload hotfix.zip --url https://xcp1:8443 --ca-file pool.pem \\
-      --password-file pw --sr 'Local storage'
-  curl -s https://…/hotfix.xsupdate | patch-vdi pool upload - \\
-      --content-length 734003200
-
+const NOTES = `
 Exit codes: 0 stored; 2 usage, 3 signature, 4 upload, 5 space, 8 the server
 refused or could not be reached. After a failure the pool has no such patch.`;
 
@@ -114,6 +107,6 @@ export function poolUploadCommand(context: CommandContext): Command {
   return addPoolOptions(command)
     .option('--quiet', 'print nothing but errors')
     .option('--no-progress', 'no progress bar')
-    .addHelpText('after', EXAMPLES)
+    .addHelpText('after', NOTES)
     .action((name: string, raw: RawUploadOptions) => upload(name, raw, context));
 }

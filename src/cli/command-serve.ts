@@ -257,18 +257,6 @@ export function serveCommand(context: CommandContext): Command {
     .option('--ca-file <file>', 'with --join: trust the certificates in that file')
     .option('--fingerprint <sha256>', 'with --join: trust exactly the certificate with that SHA-256')
     .addOption(new Option('--password <password>').hideHelp().argParser(refusePasswordOption))
-    .addHelpText(
-      'after',
-      `
-The log goes to standard output, everything else to standard error.
-
-Examples:
-  patch-vdi serve --keyring keys.gpg
-  patch-vdi serve --config pool.yaml --log-format json >> /var/log/patch-vdi.log
-  patch-vdi serve --listen 10.0.0.2:8443 --join https://10.0.0.1:8443 \\
-      --fingerprint AA:BB:…
-  curl -T hotfix.xsupdate -u root --cacert STATE/certificate.pem \\
-      https://localhost:8443/pool_patch_upload`,
-    )
+    .addHelpText('after', '\nThe log goes to standard output, everything else to standard error.')
     .action((raw: RawServeOptions) => runServer(raw, context));
 }
