@@ -3,6 +3,8 @@ const MAX_CHARACTERS = 64;
 /** A slip changes a letter or two; what needs more is another word. */
 const MAX_SLIPS = 2;
 
+const plain = (name: string): string => name.toLowerCase().replaceAll('-', '_');
+
 /** Letters that are left out, put in, changed, or swapped with their neighbour (optimal string alignment). */
 function slips(from: string, to: string): number {
   let beforeLast: number[] = [];
@@ -27,19 +29,20 @@ function slips(from: string, to: string): number {
 
 /**
  * The name that somebody has mistyped, or undefined when none is near: at most two slips away, and no more than a third
- * of the word; or the only one that begins like that, from three characters on. Case does not count.
+ * of the word; or the only one that begins like that, from three characters on. Case does not count, nor whether words
+ * are joined by `-` or `_`.
  */
 export function similarName(wanted: string, names: readonly string[]): string | undefined {
   if (wanted === '' || wanted.length > MAX_CHARACTERS) return undefined;
-  const word = wanted.toLowerCase();
+  const word = plain(wanted);
   let best: { name: string; distance: number } | undefined;
   for (const name of names) {
     if (name === '' || name.length > MAX_CHARACTERS) continue;
-    const distance = slips(word, name.toLowerCase());
+    const distance = slips(word, plain(name));
     const isNear = distance <= MAX_SLIPS && distance * 3 <= Math.max(word.length, name.length);
     if (isNear && (best === undefined || distance < best.distance)) best = { name, distance };
   }
   if (best !== undefined) return best.name;
-  const [only, ...others] = names.filter((name) => name.toLowerCase().startsWith(word));
+  const [only, ...others] = names.filter((name) => plain(name).startsWith(word));
   return word.length >= 3 && others.length === 0 ? only : undefined;
 }

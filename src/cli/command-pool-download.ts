@@ -4,6 +4,7 @@ import type { Sink } from '../io/sink.js';
 import { describeBytes } from '../units.js';
 import type { ServerDownload } from '../xenapi/get-stream.js';
 import { addPoolOptions, withPool, type PoolScene, type RawPoolOptions } from './pool-options.js';
+import { requireDataOutput } from './data-output.js';
 import type { CommandContext } from './program.js';
 import { startProgressBar } from './progress.js';
 import { columnsOf, fieldLines } from './text.js';
@@ -92,12 +93,7 @@ async function fetchPatch(
 async function download(wanted: string, raw: RawDownloadOptions, context: CommandContext): Promise<void> {
   const toStdout = raw.output === '-';
   context.useJson(raw.json === true ? (toStdout ? 'stderr' : 'stdout') : undefined);
-  if (toStdout && process.stdout.isTTY) {
-    throw new PatchVdiError('usage', 'a patch is not for a terminal', {
-      context: { found: 'standard output is a terminal', expected: 'a file, or a pipe' },
-      hint: 'give a file with -o',
-    });
-  }
+  requireDataOutput(raw.output, 'a patch');
   if (!toStdout) {
     const { requireFreeName } = await import('../io/file-sink.js');
     requireFreeName(raw.output, raw.force ?? false);
