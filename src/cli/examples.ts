@@ -91,8 +91,9 @@ export const EXAMPLES: Readonly<Record<string, readonly Example[]>> = {
   'pool upload': [
     ['patch-vdi pool upload hotfix.xsupdate', 'to a server on this machine'],
     [`patch-vdi pool upload hotfix.zip --sr 'Local storage' \\\n    ${REMOTE}`, 'to another one'],
+    ['patch-vdi pool upload https://host/hotfix.xsupdate', 'from a web server'],
     [
-      'curl -s https://host/hotfix.xsupdate | patch-vdi pool upload - \\\n    --content-length 734003200',
+      'cat hotfix.xsupdate | patch-vdi pool upload - --content-length 734003200',
       'from a pipe: with the length its VDI has the right size',
     ],
   ],
@@ -112,6 +113,8 @@ export const EXAMPLES: Readonly<Record<string, readonly Example[]>> = {
   'pool clean': [['patch-vdi pool clean c3520494', 'its VDI stays']],
   'pool pool-clean': [['patch-vdi pool pool-clean c3520494', 'its record may stay']],
   'pool destroy': [['patch-vdi pool destroy c3520494', 'unless it is applied to a host']],
+  'pool hosts': [['patch-vdi pool hosts', 'and whether the master reaches them']],
+  'pool cancel': [['patch-vdi pool cancel 91be5f02', 'by the start of its uuid']],
   'pool srs': [
     ['patch-vdi pool srs', 'of a server on this machine'],
     [`patch-vdi pool srs \\\n    ${REMOTE}`, 'of another one'],

@@ -6,7 +6,8 @@ import { runCli } from './cli.js';
 import { workspace } from './workspace.js';
 
 const COMMANDS = ['build', 'plan', 'apply', 'serve', 'doctor', 'test', 'pool'];
-const POOL_COMMANDS = 'patches upload download clean pool-clean destroy srs vdis vdi-copy vdi-destroy tasks';
+const POOL_COMMANDS =
+  'patches upload download clean pool-clean destroy hosts srs vdis vdi-copy vdi-destroy tasks cancel';
 const SUBCOMMANDS = [
   'test key',
   'test patch',
