@@ -36,6 +36,13 @@ const precheck =
   (message: string, hint: string): Translate =>
   () => ({ kind: 'sink', message: `the patch cannot be applied: ${message}`, hint, leftBehind: PRECHECK });
 
+function wrongPassword(user: string): { readonly message: string; readonly hint: string } {
+  return {
+    message: `the server does not let ${printable(user, 60)} in: name or password is wrong`,
+    hint: 'check --user and the password (--password-file, PATCH_VDI_PASSWORD)',
+  };
+}
+
 const TABLE: Readonly<Record<string, Translate>> = {
   CANNOT_FETCH_PATCH: () => ({
     kind: 'sink',
@@ -153,10 +160,14 @@ const TABLE: Readonly<Record<string, Translate>> = {
     message: `${printable(user, 60)} may not do that: ${word(parameters, 0, 'it needs another role')}`,
     hint: 'log in as somebody with that role (--user)',
   }),
-  SESSION_AUTHENTICATION_FAILED: (_parameters, { user }) => ({
+  SESSION_AUTHENTICATION_FAILED: (parameters, { user }) => ({
     kind: 'sink',
-    message: `the server does not let ${printable(user, 60)} in: name or password is wrong`,
-    hint: 'check --user and the password (--password-file, PATCH_VDI_PASSWORD)',
+    ...(parameters.some((words) => words.startsWith('too many wrong passwords'))
+      ? {
+          message: 'the server does not look at passwords from this address for now: too many were wrong',
+          hint: 'wait a minute; see whether some program here tries again and again',
+        }
+      : wrongPassword(user)),
   }),
   SESSION_INVALID: () => ({
     kind: 'sink',

@@ -29,12 +29,7 @@ const RECIPE_TIMEOUT_SECONDS = 7200;
 
 type Outcome = ApplyOutcome<PatchInfo> | PrecheckOutcome<PatchInfo>;
 
-const EXAMPLES = `
-Examples:
-  patch-vdi apply vdi.vhd --keyring keys.gpg
-  patch-vdi apply vdi.vhd --keyring keys.gpg --precheck
-  patch-vdi apply /dev/xvdb --keyring keys.gpg --print-recipe >recipe.sh
-
+const NOTES = `
 The patch sees the host as it is, as root; the disk that it runs from is
 mounted where only it can see it. All that it starts itself is ended with it:
 a service that is to stay must be started by the host's service manager.
@@ -228,6 +223,6 @@ export function applyCommand(context: CommandContext): Command {
     .option('--print-recipe', 'print a shell script that does it where Node does not run')
     .option('--json', 'print one object')
     .option('--quiet', 'print nothing but errors')
-    .addHelpText('after', EXAMPLES)
+    .addHelpText('after', NOTES)
     .action((image: string, raw: RawApplyOptions) => apply(image, raw, context));
 }

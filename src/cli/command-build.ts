@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import { buildPatchImage } from '../build/build-image.js';
 import type { BuildOptions } from '../build/options.js';
 import { PatchVdiError } from '../errors.js';
+import { requireDataOutput } from './data-output.js';
 import { addImageOptions, readImageOptions, type RawImageOptions } from './image-options.js';
 import type { CommandContext } from './program.js';
 import { startProgressBar } from './progress.js';
@@ -31,26 +32,12 @@ interface RawBuildOptions extends RawImageOptions, RawSourceOptions, RawVerifyOp
   readonly progress: boolean;
 }
 
-const EXAMPLES = `
-Examples:
-  patch-vdi build hotfix.xsupdate -o hotfix.vhd --keyring keys.gpg
-  cat hotfix.xsupdate | patch-vdi build - --content-length 734003200 \\
-      --keyring keys.gpg --signer FINGERPRINT --format vhd > hotfix.vhd
-  patch-vdi build driver.sh --signature driver.sh.sig --keyring keys.asc \\
-      -o driver.raw
-  patch-vdi build --reproduce hotfix.vhd
-
+const NOTES = `
 Exit codes: 0 built; 1 not reproduced; 2 usage, 3 signature, 4 upload, 5 space,
 7 a tool failed, 8 output failed, 130/143 stopped. After any failure nothing has
 the output's name and nothing that was written can be mounted or imported.`;
 
-function refuseTerminals(upload: string, output: string): void {
-  if (output === '-' && process.stdout.isTTY) {
-    throw new PatchVdiError('usage', 'a disk image is not for a terminal', {
-      context: { found: 'standard output is a terminal', expected: 'a file, a pipe, or -o FILE' },
-      hint: 'add -o FILE',
-    });
-  }
+function refuseTerminal(upload: string): void {
   if (upload === '-' && process.stdin.isTTY) {
     throw new PatchVdiError('usage', 'standard input is a terminal', {
       context: { found: 'a terminal', expected: 'an upload through a pipe or a redirected file' },
@@ -65,7 +52,8 @@ async function build(upload: string, raw: RawBuildOptions, context: CommandConte
   context.useJson(raw.json === true ? (toStdout ? 'stderr' : 'stdout') : undefined);
   const image = readImageOptions(raw, raw.output);
   const verify = verifyOption(raw);
-  refuseTerminals(upload, raw.output);
+  requireDataOutput(raw.output, 'a disk image');
+  refuseTerminal(upload);
   const sink = sinkOption(raw.output, raw, raw.outputHeader);
   const source = sourceOption(upload, raw.header);
 
@@ -116,6 +104,6 @@ export function buildCommand(context: CommandContext): Command {
     .option('--json', 'print one result object (to stderr if the image goes to stdout)')
     .option('--quiet', 'print nothing but errors')
     .option('--no-progress', 'no progress bar')
-    .addHelpText('after', EXAMPLES)
+    .addHelpText('after', NOTES)
     .action((upload: string, raw: RawBuildOptions) => build(upload, raw, context));
 }

@@ -35,14 +35,6 @@ export function completionCommand(): Command {
       'Prints a script that lets a shell complete commands, options and their values. Nothing is run while somebody types.',
     )
     .addArgument(new Argument('<shell>').choices(Object.keys(SHELLS)))
-    .addHelpText(
-      'after',
-      `
-Examples:
-  source <(patch-vdi completion bash)
-  patch-vdi completion bash > /etc/bash_completion.d/patch-vdi
-  patch-vdi completion zsh > "\${fpath[1]}/_patch-vdi"`,
-    )
     .action(async (shell: keyof typeof SHELLS) => {
       const { tree, name } = await treeOf(command);
       const script = await SHELLS[shell]();
@@ -55,13 +47,6 @@ export function manualCommand(): Command {
   return command
     .summary('the manual page, for man')
     .description('Prints all help as a manual page.')
-    .addHelpText(
-      'after',
-      `
-Examples:
-  patch-vdi manual | man -l -
-  patch-vdi manual > /usr/local/share/man/man1/patch-vdi.1`,
-    )
     .action(async () => {
       const { manualPage } = await import('./completion/manual.js');
       const { tree, name } = await treeOf(command);

@@ -14,11 +14,7 @@ interface RawDiffOptions extends RawOpenOptions {
   readonly quiet?: boolean;
 }
 
-const EXAMPLES = `
-Examples:
-  patch-vdi diff a.vhd b.raw
-  patch-vdi diff a.vhd b.vhd --content
-
+const NOTES = `
 Exit codes, as diff(1) has them: 0 nothing that counts differs, 1 something does,
 2 usage, 6 an image cannot be read, or not all of it.`;
 
@@ -112,6 +108,6 @@ export function diffCommand(context: CommandContext): Command {
   return addOpenOptions(command)
     .option('--json', 'print one object')
     .option('--quiet', 'print nothing; the exit code tells')
-    .addHelpText('after', EXAMPLES)
+    .addHelpText('after', NOTES)
     .action((a: string, b: string, raw: RawDiffOptions) => diff(a, b, raw, context));
 }

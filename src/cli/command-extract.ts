@@ -4,6 +4,7 @@ import { extractFile, type ExtractResult } from '../inspect/extract.js';
 import { describeBytes } from '../units.js';
 import { environmentOfProcess } from './environment.js';
 import { addOpenOptions, withImage, type RawOpenOptions } from './opened-image.js';
+import { requireDataOutput } from './data-output.js';
 import type { CommandContext } from './program.js';
 import { startProgressBar } from './progress.js';
 import { addSignatureOptions, signaturePolicy, type RawSignatureOptions } from './signature-options.js';
@@ -20,22 +21,9 @@ interface RawExtractOptions extends RawOpenOptions, RawSignatureOptions {
   readonly progress: boolean;
 }
 
-const EXAMPLES = `
-Examples:
-  patch-vdi extract vdi.vhd -o hotfix.xsupdate
-  patch-vdi extract vdi.vhd | gpgv --keyring ./keys.gpg
-  patch-vdi extract vdi.vhd --payload --keyring keys.gpg -o hotfix.sh
-
+const NOTES = `
 Exit codes: 0 all of it was written; 2 usage, 3 signature, 5 space, 6 image,
 7 a tool failed, 8 output failed. After a failure no file has the output's name.`;
-
-function refuseTerminal(output: string): void {
-  if (output !== '-' || !process.stdout.isTTY) return;
-  throw new PatchVdiError('usage', 'a patch is not for a terminal', {
-    context: { found: 'standard output is a terminal', expected: 'a file, a pipe, or -o FILE' },
-    hint: 'add -o FILE',
-  });
-}
 
 function payloadPolicy(raw: RawExtractOptions) {
   const policy = signaturePolicy(raw);
@@ -82,7 +70,7 @@ async function extract(name: string, raw: RawExtractOptions, context: CommandCon
   const toStdout = raw.output === '-';
   context.useJson(raw.json === true ? (toStdout ? 'stderr' : 'stdout') : undefined);
   const payload = payloadPolicy(raw);
-  refuseTerminal(raw.output);
+  requireDataOutput(raw.output, 'a patch');
   const { signal } = context.interrupts;
   await withImage(name, raw, context, async (image) => {
     const showBar = process.stderr.isTTY && raw.progress && raw.quiet !== true && raw.json !== true;
@@ -116,6 +104,6 @@ export function extractCommand(context: CommandContext): Command {
     .option('--json', 'print one object (to stderr if the file goes to stdout)')
     .option('--quiet', 'print nothing but errors')
     .option('--no-progress', 'no progress bar')
-    .addHelpText('after', EXAMPLES)
+    .addHelpText('after', NOTES)
     .action((image: string, raw: RawExtractOptions) => extract(image, raw, context));
 }

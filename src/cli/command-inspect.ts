@@ -23,14 +23,7 @@ interface RawInspectOptions extends RawOpenOptions {
   readonly json?: boolean;
 }
 
-const EXAMPLES = `
-Examples:
-  patch-vdi inspect vdi.vhd
-  patch-vdi inspect vdi.vhd --map
-  patch-vdi inspect vdi.vhd --svg map.svg
-  patch-vdi inspect https://host/vdi.vhd --json
-  ssh host 'dd if=/dev/xvdb' | patch-vdi inspect -
-
+const NOTES = `
 Exit codes: 0 no error found; 2 usage, 6 the image is damaged or cannot be read.`;
 
 /** Cells of the picture: sixteen rows of 64. */
@@ -159,6 +152,6 @@ export function inspectCommand(context: CommandContext): Command {
     .option('--force', 'replace an existing SVG');
   return addOpenOptions(command)
     .option('--json', 'print one object')
-    .addHelpText('after', EXAMPLES)
+    .addHelpText('after', NOTES)
     .action((image: string, raw: RawInspectOptions) => inspect(image, raw, context));
 }

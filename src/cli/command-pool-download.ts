@@ -4,6 +4,7 @@ import type { Sink } from '../io/sink.js';
 import { describeBytes } from '../units.js';
 import type { ServerDownload } from '../xenapi/get-stream.js';
 import { addPoolOptions, withPool, type PoolScene, type RawPoolOptions } from './pool-options.js';
+import { requireDataOutput } from './data-output.js';
 import type { CommandContext } from './program.js';
 import { startProgressBar } from './progress.js';
 import { columnsOf, fieldLines } from './text.js';
@@ -15,11 +16,7 @@ interface RawDownloadOptions extends RawPoolOptions {
   readonly progress: boolean;
 }
 
-const EXAMPLES = `
-Examples:
-  patch-vdi pool download c3520494 -o hotfix.xsupdate
-  patch-vdi pool download XS62ESP1 -o - | gpgv --keyring ./keys.gpg
-
+const NOTES = `
 Exit codes: 0 all of it was written; 2 usage, 5 space, 8 the server refused,
 the connection broke, or the output failed. After a failure no file has the
 output's name.`;
@@ -96,12 +93,7 @@ async function fetchPatch(
 async function download(wanted: string, raw: RawDownloadOptions, context: CommandContext): Promise<void> {
   const toStdout = raw.output === '-';
   context.useJson(raw.json === true ? (toStdout ? 'stderr' : 'stdout') : undefined);
-  if (toStdout && process.stdout.isTTY) {
-    throw new PatchVdiError('usage', 'a patch is not for a terminal', {
-      context: { found: 'standard output is a terminal', expected: 'a file, or a pipe' },
-      hint: 'give a file with -o',
-    });
-  }
+  requireDataOutput(raw.output, 'a patch');
   if (!toStdout) {
     const { requireFreeName } = await import('../io/file-sink.js');
     requireFreeName(raw.output, raw.force ?? false);
@@ -136,6 +128,6 @@ export function poolDownloadCommand(context: CommandContext): Command {
   return addPoolOptions(command)
     .option('--quiet', 'print nothing but errors')
     .option('--no-progress', 'no progress bar')
-    .addHelpText('after', EXAMPLES)
+    .addHelpText('after', NOTES)
     .action((wanted: string, raw: RawDownloadOptions) => download(wanted, raw, context));
 }

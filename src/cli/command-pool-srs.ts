@@ -13,7 +13,7 @@ function freeBytes({ record }: SrEntry): number | undefined {
 }
 
 function srObject(entry: SrEntry): object {
-  const { record, isDefault, capabilities } = entry;
+  const { record, isDefault, capabilities, reachable } = entry;
   return {
     uuid: record.uuid,
     nameLabel: record.name_label,
@@ -23,15 +23,17 @@ function srObject(entry: SrEntry): object {
     sizeBytes: record.physical_size < 0 ? null : record.physical_size,
     freeBytes: freeBytes(entry) ?? null,
     capabilities: capabilities ?? null,
+    reachable: reachable ?? null,
   };
 }
 
 function page(repositories: readonly SrEntry[], columns: number): string[] {
   if (repositories.length === 0) return ['the pool has no storage repositories'];
   const entries = repositories.map((entry) => {
-    const { record, isDefault, capabilities } = entry;
+    const { record, isDefault, capabilities, reachable } = entry;
     const free = freeBytes(entry);
     const notes = [
+      ...(reachable === false ? ['OUT OF REACH: no host has it attached'] : []),
       ...(isDefault ? ['the default'] : []),
       ...(record.shared ? ['shared'] : []),
       ...(record.physical_size < 0 ? [] : [`${shortBytes(record.physical_size)} in all`]),

@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import type { TaskEntry } from '../xenapi/change.js';
+import type { TaskRecord } from '../xenapi/records.js';
 import { listing } from './listing.js';
 import { addPoolOptions, withPool, type PoolScene, type RawPoolOptions } from './pool-options.js';
 import type { CommandContext } from './program.js';
@@ -43,15 +44,20 @@ function page(tasks: readonly TaskEntry[], columns: number): string[] {
   return listing(['UUID', 'STATUS', 'DONE', 'NAME'], entries, columns);
 }
 
-async function cancelTasks({ connection }: PoolScene, wanted: readonly string[]): Promise<void> {
+/** None when one of the names is wrong. @returns those that were told to end. @throws PatchVdiError `usage` */
+export async function cancelTasks(
+  { connection }: PoolScene,
+  wanted: readonly string[],
+): Promise<readonly TaskRecord[]> {
   const { findObject } = await import('../xenapi/find-object.js');
   const { isUnderWay, listTasks } = await import('../xenapi/change.js');
   const pending = (await listTasks(connection)).filter(({ record }) => isUnderWay(record));
   const records = Object.fromEntries(pending.map(({ ref, record }) => [ref, record]));
-  const found = wanted.map((name) =>
-    findObject('task that is under way', records, name, 'patch-vdi pool tasks'),
+  const found = new Map(
+    wanted.map((name) => findObject('task that is under way', records, name, 'patch-vdi pool tasks')),
   );
-  for (const [ref] of found) await connection.call('task.cancel', ref);
+  for (const ref of found.keys()) await connection.call('task.cancel', ref);
+  return [...found.values()];
 }
 
 async function tasks(raw: RawTasksOptions, context: CommandContext): Promise<void> {

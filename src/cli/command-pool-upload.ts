@@ -6,25 +6,22 @@ import { addPoolOptions, withPool, type PoolScene, type RawPoolOptions } from '.
 import { patchFields, patchObject } from './pool-patch-words.js';
 import type { CommandContext } from './program.js';
 import { startProgressBar } from './progress.js';
+import {
+  addSourceOptions,
+  readSourceOptions,
+  sourceOption,
+  type RawSourceOptions,
+} from './source-options.js';
 import { columnsOf, fieldLines } from './text.js';
 
-interface RawUploadOptions extends RawPoolOptions {
+interface RawUploadOptions extends RawPoolOptions, RawSourceOptions {
   readonly sr?: string;
   readonly contentLength?: string;
-  readonly member?: string;
-  readonly unzip: boolean;
   readonly quiet?: boolean;
   readonly progress: boolean;
 }
 
-const EXAMPLES = `
-Examples:
-  patch-vdi pool upload hotfix.xsupdate
-  patch-vdi pool upload hotfix.zip --url https://xcp1:8443 --ca-file pool.pem \\
-      --password-file pw --sr 'Local storage'
-  curl -s https://…/hotfix.xsupdate | patch-vdi pool upload - \\
-      --content-length 734003200
-
+const NOTES = `
 Exit codes: 0 stored; 2 usage, 3 signature, 4 upload, 5 space, 8 the server
 refused or could not be reached. After a failure the pool has no such patch.`;
 
@@ -38,17 +35,16 @@ function announced(text: string | undefined): number | undefined {
   });
 }
 
-async function openUpload(name: string, raw: RawUploadOptions): Promise<UploadSource> {
-  const { openDescriptorSource, openPathSource } = await import('../io/open-source.js');
-  const request = { announced: announced(raw.contentLength), unzip: raw.unzip, member: raw.member };
-  if (name !== '-') return await openPathSource(name, request);
-  if (process.stdin.isTTY) {
+async function openUpload(name: string, raw: RawUploadOptions, signal: AbortSignal): Promise<UploadSource> {
+  if (name === '-' && process.stdin.isTTY) {
     throw new PatchVdiError('usage', 'standard input is a terminal', {
       context: { found: 'a terminal', expected: 'an upload through a pipe or a redirected file' },
       hint: 'name the file instead of -',
     });
   }
-  return await openDescriptorSource('standard input', 0, request);
+  const options = { ...readSourceOptions(raw), contentLength: announced(raw.contentLength) };
+  const { openSource } = await import('../build/places.js');
+  return await openSource(sourceOption(name, raw.header), options, signal);
 }
 
 async function send(
@@ -78,7 +74,7 @@ async function send(
 
 async function upload(name: string, raw: RawUploadOptions, context: CommandContext): Promise<void> {
   context.useJson(raw.json === true ? 'stdout' : undefined);
-  const source = await openUpload(name, raw);
+  const source = await openUpload(name, raw, context.interrupts.signal);
   try {
     await withPool(
       raw,
@@ -106,14 +102,12 @@ export function poolUploadCommand(context: CommandContext): Command {
     .description(
       'Sends a signed patch to a pool, which stores it in a VDI, verifies it and keeps a record of it.',
     )
-    .argument('<upload>', 'the patch; - for standard input')
+    .argument('<upload>', 'the patch, by name or URL; - for standard input')
     .option('--sr <name>', 'the storage repository, by name or uuid; default: the pool chooses')
-    .option('--content-length <bytes>', 'length of an upload from a pipe; without, its VDI has 4 GiB')
-    .option('--member <name>', 'the member of a ZIP file; default: the one *.xsupdate')
-    .option('--no-unzip', 'a ZIP file is the patch itself');
-  return addPoolOptions(command)
+    .option('--content-length <bytes>', 'length of an upload from a pipe; without, its VDI has 4 GiB');
+  return addPoolOptions(addSourceOptions(command))
     .option('--quiet', 'print nothing but errors')
     .option('--no-progress', 'no progress bar')
-    .addHelpText('after', EXAMPLES)
+    .addHelpText('after', NOTES)
     .action((name: string, raw: RawUploadOptions) => upload(name, raw, context));
 }

@@ -1,5 +1,4 @@
 import { Command } from 'commander';
-import { PatchVdiError } from '../errors.js';
 import { inspectImage } from '../inspect/report.js';
 import type { Image } from '../inspect/image.js';
 import { describeBytes } from '../units.js';
@@ -7,6 +6,7 @@ import type { XenConnection } from '../xenapi/connection.js';
 import { damage } from './command-inspect.js';
 import { inspectPage } from './inspect-page.js';
 import { addPoolOptions, withPool, type RawPoolOptions } from './pool-options.js';
+import { requireDataOutput } from './data-output.js';
 import type { CommandContext } from './program.js';
 import { startProgressBar } from './progress.js';
 import { columnsOf, fieldLines } from './text.js';
@@ -52,18 +52,10 @@ async function vdiInspect(wanted: string, raw: RawPoolOptions, context: CommandC
   });
 }
 
-function refuseTerminal(output: string): void {
-  if (output !== '-' || !process.stdout.isTTY) return;
-  throw new PatchVdiError('usage', 'a patch is not for a terminal', {
-    context: { found: 'standard output is a terminal', expected: 'a file, or a pipe' },
-    hint: 'give a file with -o',
-  });
-}
-
 async function vdiExtract(wanted: string, raw: RawExtractOptions, context: CommandContext): Promise<void> {
   const toStdout = raw.output === '-';
   context.useJson(raw.json === true ? (toStdout ? 'stderr' : 'stdout') : undefined);
-  refuseTerminal(raw.output);
+  requireDataOutput(raw.output, 'a patch');
   const { signal } = context.interrupts;
   const { extractFile } = await import('../inspect/extract.js');
   await withPool(raw, context, async ({ connection, warnings }) => {

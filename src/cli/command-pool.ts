@@ -1,6 +1,8 @@
 import { Command } from 'commander';
 import { poolApplyCommands } from './command-pool-apply.js';
+import { poolCancelCommand } from './command-pool-cancel.js';
 import { poolDownloadCommand } from './command-pool-download.js';
+import { poolHostsCommand } from './command-pool-hosts.js';
 import { poolPatchesCommand } from './command-pool-patches.js';
 import { poolRemovalCommands } from './command-pool-remove.js';
 import { poolSrsCommand } from './command-pool-srs.js';
@@ -25,6 +27,7 @@ export function poolCommand(context: CommandContext): Command {
     poolDownloadCommand(context),
     ...poolApplyCommands(context),
     ...poolRemovalCommands(context),
+    poolHostsCommand(context),
     poolSrsCommand(context),
     poolVdisCommand(context),
     poolVdiInspectCommand(context),
@@ -32,6 +35,7 @@ export function poolCommand(context: CommandContext): Command {
     poolVdiCopyCommand(context),
     poolVdiDestroyCommand(context),
     poolTasksCommand(context),
+    poolCancelCommand(context),
   ];
   for (const command of commands) pool.addCommand(command);
   return pool;

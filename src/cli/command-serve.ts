@@ -2,8 +2,8 @@ import { hostname } from 'node:os';
 import { resolve } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import { Command, Option } from 'commander';
-import prettyBytes from 'pretty-bytes';
 import { PatchVdiError } from '../errors.js';
+import { shortBytes } from '../inspect/draw-text.js';
 import type { PreparedServer } from '../server/first-start.js';
 import type { ServeConfig } from '../server/serve-config.js';
 import type { StorageRepository } from '../pool/storage.js';
@@ -68,6 +68,9 @@ function say(lines: readonly string[]): void {
 async function showPassword(prepared: PreparedServer): Promise<void> {
   const { firstPassword } = prepared;
   if (firstPassword !== undefined) {
+    // Shown once: not to somebody whose server then does not start.
+    const { requireFreePlace } = await import('../server/server.js');
+    await requireFreePlace(prepared.config.listen);
     const note = 'This is the first start. The password of root, shown only this once:';
     say([note, '', `    ${firstPassword}`, '']);
   }
@@ -91,7 +94,7 @@ async function welcome(
   const srs: string[] = [];
   for (const repository of repositories) {
     const { facts } = repository;
-    const free = await repository.freeBytes().then(prettyBytes, () => undefined);
+    const free = await repository.freeBytes().then(shortBytes, () => undefined);
     const mark = facts.uuid === defaultSrUuid ? ' (default)' : '';
     srs.push(`${facts.nameLabel}${mark}, ${free === undefined ? 'out of reach' : `${free} free`}`);
   }
@@ -257,18 +260,6 @@ export function serveCommand(context: CommandContext): Command {
     .option('--ca-file <file>', 'with --join: trust the certificates in that file')
     .option('--fingerprint <sha256>', 'with --join: trust exactly the certificate with that SHA-256')
     .addOption(new Option('--password <password>').hideHelp().argParser(refusePasswordOption))
-    .addHelpText(
-      'after',
-      `
-The log goes to standard output, everything else to standard error.
-
-Examples:
-  patch-vdi serve --keyring keys.gpg
-  patch-vdi serve --config pool.yaml --log-format json >> /var/log/patch-vdi.log
-  patch-vdi serve --listen 10.0.0.2:8443 --join https://10.0.0.1:8443 \\
-      --fingerprint AA:BB:…
-  curl -T hotfix.xsupdate -u root --cacert STATE/certificate.pem \\
-      https://localhost:8443/pool_patch_upload`,
-    )
+    .addHelpText('after', '\nThe log goes to standard output, everything else to standard error.')
     .action((raw: RawServeOptions) => runServer(raw, context));
 }

@@ -19,14 +19,10 @@ interface RawKeyOptions {
   readonly json?: boolean;
 }
 
-const EXAMPLES = `
+const NOTES = `
 The folder is a private GNUPGHOME; keyring.gpg in it is the public key. Without
 --source-date-epoch the key is of 2020-01-01. It is good for tests only: with
---seed, everybody can make the same key.
-
-Examples:
-  patch-vdi test key -o keys/
-  patch-vdi test key -o expired/ --seed 7 --expires 2020-02-01`;
+--seed, everybody can make the same key.`;
 
 /** A date, or seconds, as seconds after the key's creation. */
 function lifetime(text: string | undefined, createdAt: number): number | undefined {
@@ -116,6 +112,6 @@ export function testKeyCommand(context: CommandContext): Command {
     .option('--expires <when>', 'seconds after its creation, or YYYY-MM-DD; default: never')
     .option('--source-date-epoch <seconds>', 'when the key is said to have been made')
     .option('--json', 'print one object')
-    .addHelpText('after', EXAMPLES)
+    .addHelpText('after', NOTES)
     .action((raw: RawKeyOptions) => testKey(raw, context));
 }

@@ -37,16 +37,10 @@ interface RawPatchFileOptions extends RawPatchOptions {
   readonly json?: boolean;
 }
 
-const EXAMPLES = `
+const NOTES = `
 A patch is a shell script and its payload. Run with "info" or "precheck" it
 prints what a host expects; "apply" unpacks the payload beside the patch,
-checks it, removes it. Same seed, key and options: same bytes.
-
-Examples:
-  patch-vdi test patch -o t.xsupdate --size 200M --sign keys/
-  patch-vdi test patch -o old.xsupdate --size 1M --sign keys/ \\
-      --precheck wrong-server-version --guidance restartHost,restartXAPI
-  patch-vdi test patch -o t.sh --size 1M --unsigned && sh t.sh info`;
+checks it, removes it. Same seed, key and options: same bytes.`;
 
 export function addPatchOptions(command: Command): Command {
   return command
@@ -187,6 +181,6 @@ export function testPatchCommand(context: CommandContext): Command {
   return addPatchOptions(command)
     .option('--source-date-epoch <seconds>', 'time of the signature; default: when the test key was made')
     .option('--json', 'print one object')
-    .addHelpText('after', EXAMPLES)
+    .addHelpText('after', NOTES)
     .action((raw: RawPatchFileOptions) => testPatch(raw, context));
 }

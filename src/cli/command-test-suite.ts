@@ -26,14 +26,10 @@ interface RawSuiteOptions {
   readonly json?: boolean;
 }
 
-const EXAMPLES = `
+const NOTES = `
 The folder gets images, manifest.json (what each image is, and what is to come
 of it), keys, and a README.md that says how to test with it. Without
---source-date-epoch all is of 2020-01-01.
-
-Examples:
-  patch-vdi test suite -o suite/ --seed 7
-  patch-vdi test suite -o suite/ --formats raw,vhd --filesystems ext2,ext4`;
+--source-date-epoch all is of 2020-01-01.`;
 
 /** A list of names, each once. */
 function choices<T extends string>(
@@ -113,6 +109,6 @@ export function testSuiteCommand(context: CommandContext): Command {
     .option('--size <size>', 'size of an upload; the disk is four times as large, 16 MiB at least', '1M')
     .option('--source-date-epoch <seconds>', 'time of all timestamps')
     .option('--json', 'print the manifest')
-    .addHelpText('after', EXAMPLES)
+    .addHelpText('after', NOTES)
     .action((raw: RawSuiteOptions) => testSuite(raw, context));
 }

@@ -36,13 +36,9 @@ interface RawVdiOptions extends RawPatchOptions {
   readonly json?: boolean;
 }
 
-const EXAMPLES = `
+const NOTES = `
 Without --sign the key is made from the seed, and its keyring is put beside the
-image as FILE.keyring.gpg. With --seed and --source-date-epoch: same bytes.
-
-Examples:
-  patch-vdi test vdi -o t.vhd --size 200M
-  patch-vdi test vdi --fault superblock-zeroed -o bad.vhd`;
+image as FILE.keyring.gpg. With --seed and --source-date-epoch: same bytes.`;
 
 /** A folder of `test key` has its keyring as a file; any other gpg home is a keyring itself. */
 function keyringOf(folder: string): string {
@@ -157,6 +153,6 @@ export function testVdiCommand(context: CommandContext): Command {
   return addPatchOptions(command)
     .option('--source-date-epoch <seconds>', 'time of key, signature and image')
     .option('--json', 'print one object')
-    .addHelpText('after', EXAMPLES)
+    .addHelpText('after', NOTES)
     .action((raw: RawVdiOptions) => testVdi(raw, context));
 }

@@ -32,13 +32,7 @@ interface RawUploadOptions
   readonly progress: boolean;
 }
 
-const EXAMPLES = `
-Examples:
-  patch-vdi upload hotfix.xsupdate --pool https://xcp1 --password-file pw \\
-      --ca-file pool.pem --keyring keys.gpg
-  patch-vdi upload hotfix.xsupdate --pool https://xcp1 --password-file pw \\
-      --keyring keys.gpg --sr 'Local storage' --dry-run
-
+const NOTES = `
 The pool needs to know nothing of patches: it stores a VDI. It does not apply
 the patch itself (docs/upload.md).
 
@@ -215,6 +209,6 @@ export function uploadCommand(context: CommandContext): Command {
     .option('--spool-dir <folder>', 'where an upload is kept that must be spooled; default: TMPDIR')
     .option('--quiet', 'print nothing but errors')
     .option('--no-progress', 'no progress bar')
-    .addHelpText('after', EXAMPLES)
+    .addHelpText('after', NOTES)
     .action((name: string, raw: RawUploadOptions) => upload(name, raw, context));
 }

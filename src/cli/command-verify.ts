@@ -22,12 +22,7 @@ interface RawVerifyOptions extends RawOpenOptions, RawSignatureOptions {
   readonly progress: boolean;
 }
 
-const EXAMPLES = `
-Examples:
-  patch-vdi verify vdi.vhd --keyring keys.gpg
-  patch-vdi verify vdi.vhd --keyring keys.gpg --signature hotfix.sig
-  patch-vdi verify vdi.vhd --structure-only
-
+const NOTES = `
 Exit codes: 0 all good; 3 the signature does not hold (whatever the structure),
 6 the structure is damaged or cannot be read, 2 usage, 7 a tool failed.`;
 
@@ -128,6 +123,6 @@ export function verifyCommand(context: CommandContext): Command {
     .option('--json', 'print one object')
     .option('--quiet', 'print nothing but errors; the exit code tells')
     .option('--no-progress', 'no progress bar')
-    .addHelpText('after', EXAMPLES)
+    .addHelpText('after', NOTES)
     .action((image: string, raw: RawVerifyOptions) => verify(image, raw, context));
 }

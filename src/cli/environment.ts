@@ -5,7 +5,7 @@ import { DEFAULT_SEARCH_PATH, type ToolEnvironment } from '../tools/find.js';
 
 /*
  * The only place that reads environment variables: PATCH_VDI_TOOLS_PATH, PATCH_VDI_PASSWORD, TMPDIR (through
- * os.tmpdir), XDG_STATE_HOME and SOURCE_DATE_EPOCH. (NODE_DEBUG is Node's own.)
+ * os.tmpdir), XDG_STATE_HOME, SOURCE_DATE_EPOCH, NO_COLOR, FORCE_COLOR and TERM. (NODE_DEBUG is Node's own.)
  */
 
 /** What is read there, and what for: the manual page has it. */
@@ -15,6 +15,8 @@ export const ENVIRONMENT: readonly (readonly [name: string, meaning: string])[] 
   ['SOURCE_DATE_EPOCH', 'seconds since 1970: same inputs, same bytes'],
   ['TMPDIR', 'where temporary files go'],
   ['XDG_STATE_HOME', 'where serve keeps its state for a user who is not root'],
+  ['NO_COLOR', 'anything: no colours, and no control sequences for the progress bar'],
+  ['FORCE_COLOR', 'anything but 0 or false: colours also where no terminal is, unless NO_COLOR is set'],
   ['NODE_EXTRA_CA_CERTS', 'certificates of more authorities to trust'],
   ['NODE_DEBUG', 'patch-vdi: prints plans, tools and writes'],
 ];
@@ -55,4 +57,25 @@ export function defaultStateFolder(): string {
   if (process.geteuid?.() === 0) return '/var/lib/patch-vdi';
   const home = process.env['XDG_STATE_HOME'] ?? '';
   return join(isAbsolute(home) ? home : join(homedir(), '.local/state'), 'patch-vdi');
+}
+
+/** https://no-color.org: set, and not empty, whatever to. */
+function noColor(): boolean {
+  return (process.env['NO_COLOR'] ?? '') !== '';
+}
+
+/**
+ * Whether colours are wanted: NO_COLOR decides against them, then FORCE_COLOR for them (https://force-color.org; 0 and
+ * false are taken for what they say), then whether it is a terminal that can.
+ */
+export function wantsColours(isTerminal: boolean): boolean {
+  if (noColor()) return false;
+  const force = process.env['FORCE_COLOR'] ?? '';
+  if (force !== '') return force !== '0' && force !== 'false';
+  return isTerminal && process.env['TERM'] !== 'dumb';
+}
+
+/** Whether a terminal may be sent control sequences: for drawing, without colours. */
+export function wantsEscapes(): boolean {
+  return !noColor() && process.env['TERM'] !== 'dumb';
 }

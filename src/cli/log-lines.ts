@@ -32,8 +32,8 @@ function requestText({
   milliseconds,
 }: LogLine): string {
   const moved = [
-    typeof bytesIn === 'number' && bytesIn > 0 ? `${prettyBytes(bytesIn)} in` : '',
-    typeof bytesOut === 'number' && bytesOut > 0 ? `${prettyBytes(bytesOut)} out` : '',
+    typeof bytesIn === 'number' && bytesIn > 0 ? `${prettyBytes(bytesIn, { binary: true })} in` : '',
+    typeof bytesOut === 'number' && bytesOut > 0 ? `${prettyBytes(bytesOut, { binary: true })} out` : '',
     typeof milliseconds === 'number' ? `${(milliseconds / 1000).toFixed(2)} s` : '',
   ].filter((part) => part !== '');
   const who = typeof user === 'string' ? `${user}@${String(address)}` : String(address);

@@ -1,23 +1,11 @@
-import { Command, CommanderError } from 'commander';
+import { CommanderError, type Command } from 'commander';
 import { PatchVdiError } from '../errors.js';
-import { applyCommand } from './command-apply.js';
-import { completionCommand, manualCommand } from './command-completion.js';
-import { buildCommand } from './command-build.js';
-import { diffCommand } from './command-diff.js';
-import { doctorCommand } from './command-doctor.js';
-import { extractCommand } from './command-extract.js';
-import { inspectCommand } from './command-inspect.js';
-import { planCommand } from './command-plan.js';
-import { poolCommand } from './command-pool.js';
-import { serveCommand } from './command-serve.js';
-import { testCommand } from './command-test.js';
-import { uploadCommand } from './command-upload.js';
-import { verifyCommand } from './command-verify.js';
-import { EXIT_DIFFERENT, EXIT_MEANINGS, exitCodeFor } from './exit-codes.js';
+import { advice } from './advice.js';
+import { EXIT_DIFFERENT, exitCodeFor } from './exit-codes.js';
 import { watchInterrupts, type Interrupts } from './interrupts.js';
+import { makeProgram, VERSION_ASKED } from './make-program.js';
 import { errorObject, reportError } from './report-error.js';
-import { columnsOf, jsonText, visibleLines } from './text.js';
-import { packageVersion } from './version.js';
+import { columnsOf, jsonText } from './text.js';
 
 /** What a command gets from the program around it. */
 export interface CommandContext {
@@ -69,58 +57,16 @@ function makeContext(interrupts: Interrupts, argv: readonly string[]) {
   return { context, wantsJson: () => json !== undefined, exitCode: () => exitCode };
 }
 
-function withSubcommands(command: Command): Command[] {
-  return [command, ...command.commands.flatMap(withSubcommands)];
-}
-
-/** For the help: scripts branch on these. */
-function exitCodeText(): string {
-  const rows = EXIT_MEANINGS.map(([code, meaning]) => `  ${String(code).padStart(3)}  ${meaning}`);
-  return ['Exit codes:', ...rows].join('\n');
-}
-
-function makeProgram(context: CommandContext, printErrors: boolean): Command {
-  const program = new Command('patch-vdi')
-    .description(
-      'Builds XenServer / XCP-ng patch disks (a signed upload becomes a sealed disk image), and looks into them.',
-    )
-    .version(packageVersion())
-    // So that a command may have a --version of its own.
-    .enablePositionalOptions()
-    .showHelpAfterError('(add --help for all options)')
-    .addCommand(buildCommand(context))
-    .addCommand(planCommand(context))
-    .addCommand(inspectCommand(context))
-    .addCommand(extractCommand(context))
-    .addCommand(verifyCommand(context))
-    .addCommand(diffCommand(context))
-    .addCommand(serveCommand(context))
-    .addCommand(uploadCommand(context))
-    .addCommand(poolCommand(context))
-    .addCommand(applyCommand(context))
-    .addCommand(testCommand(context))
-    .addCommand(doctorCommand(context))
-    .addCommand(completionCommand())
-    .addCommand(manualCommand())
-    .addHelpText('after', `\n${exitCodeText()}`);
-  for (const command of withSubcommands(program)) {
-    command
-      .exitOverride()
-      .configureHelp({ helpWidth: columnsOf(process.stdout) })
-      .configureOutput({
-        outputError(text, write) {
-          if (printErrors) write(visibleLines(text, columnsOf(process.stderr)));
-        },
-      });
-  }
-  return program;
-}
-
 /** commander prints help and its own messages; what is left is JSON, and the exit code: 0 for --help, else 2. */
-function finishCommander(error: CommanderError, printJson: ((object: object) => void) | undefined): number {
+function finishCommander(
+  program: Command,
+  error: CommanderError,
+  printJson: ((object: object) => void) | undefined,
+): number {
   if (error.exitCode === 0) return 0;
   const exitCode = exitCodeFor('usage', undefined);
-  printJson?.(errorObject(new PatchVdiError('usage', error.message.replace(/^error: /, '')), exitCode));
+  const message = error.message.replace(/^error: /, '') + advice(program, error.message);
+  printJson?.(errorObject(new PatchVdiError('usage', message), exitCode));
   return exitCode;
 }
 
@@ -133,13 +79,19 @@ function finishCommander(error: CommanderError, printJson: ((object: object) => 
 export async function runProgram(argv: readonly string[]): Promise<number> {
   const interrupts = watchInterrupts();
   const { context, wantsJson, exitCode } = makeContext(interrupts, argv);
+  const program = makeProgram(context, !wantsJson());
   try {
-    await makeProgram(context, !wantsJson()).parseAsync(argv);
+    await program.parseAsync(argv).catch(async (error: unknown) => {
+      if (!(error instanceof CommanderError) || error.code !== VERSION_ASKED) throw error;
+      const { printVersions } = await import('./versions.js');
+      await printVersions(context, wantsJson());
+    });
     if (interrupts.defect !== undefined) throw interrupts.defect;
     return exitCode();
   } catch (thrown) {
     if (thrown instanceof CommanderError) {
-      return finishCommander(thrown, wantsJson() ? (object) => context.printJson(object) : undefined);
+      const printJson = wantsJson() ? (object: object) => context.printJson(object) : undefined;
+      return finishCommander(program, thrown, printJson);
     }
     const report = reportError(interrupts.defect ?? thrown, interrupts.stoppedBy, columnsOf(process.stderr));
     if (wantsJson()) context.printJson(report.object);

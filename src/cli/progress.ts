@@ -1,4 +1,5 @@
 import prettyBytes from 'pretty-bytes';
+import { openBarLine } from './bar-line.js';
 
 /** How far something is that moves bytes. */
 export interface BarProgress {
@@ -51,20 +52,27 @@ export function progressTexts(
   };
 }
 
-/** Loads the bar package, so call it only where a bar will be shown. */
+/** The longest texts, `1023.9 MiB / 1023.9 MiB  1023.9 MiB/s  9:59:59`, leave this much of 80 columns. */
+const BAR_CHARACTERS = 14;
+
+/** @param progress 0 to 1 */
+function barText(progress: number): string {
+  const done = Math.round(Math.min(1, Math.max(0, progress)) * BAR_CHARACTERS);
+  const percent = Math.floor(progress * 100);
+  return ` [${'#'.repeat(done).padEnd(BAR_CHARACTERS, '-')}] ${percent}%`;
+}
+
+/** The whole line. Without a length there is no end to run towards, and no bar. */
+function lineText(progress: BarProgress, bytesPerSecond: number): string {
+  const { phase, bytes, totalBytes } = progress;
+  const { amount, rate, left } = progressTexts(progress, bytesPerSecond);
+  const bar = totalBytes === undefined ? '' : barText(totalBytes === 0 ? 1 : bytes / totalBytes);
+  return [`${PHASE_NAMES[phase]}${bar}`, amount, rate, left].join('  ').trimEnd();
+}
+
+/** Call it only where a bar will be shown: it loads what draws it. */
 export async function startProgressBar(): Promise<ProgressBar> {
-  const { default: cliProgress } = await import('cli-progress');
-  const bar = new cliProgress.SingleBar({
-    format: '{phase} [{bar}] {percentage}%  {amount}  {rate}  {left}',
-    // The longest texts, `1023.9 MiB / 1023.9 MiB  1023.9 MiB/s  9:59:59`, leave this much of 80 columns.
-    barsize: 14,
-    barCompleteChar: '#',
-    barIncompleteChar: '-',
-    hideCursor: true,
-    clearOnComplete: false,
-    stopOnComplete: false,
-    linewrap: false,
-  });
+  const line = await openBarLine();
   let latest: BarProgress | undefined;
   let rate = 0;
   let last = { bytes: 0, at: performance.now() };
@@ -80,17 +88,7 @@ export async function startProgressBar(): Promise<ProgressBar> {
       rate = rate === 0 ? newest : SMOOTHING * newest + (1 - SMOOTHING) * rate;
     }
     last = { bytes: latest.bytes, at: now };
-    // Without a length the bar has no end to run towards: it stays empty and the texts tell.
-    const total = latest.totalBytes ?? Number.MAX_SAFE_INTEGER;
-    const payload = {
-      phase: PHASE_NAMES[latest.phase],
-      ...progressTexts(latest, rate),
-    };
-    if (!started) bar.start(total, latest.bytes, payload);
-    else {
-      bar.setTotal(total);
-      bar.update(latest.bytes, payload);
-    }
+    line.show(lineText(latest, rate));
     started = true;
   };
   const timer = setInterval(draw, REDRAW_MILLISECONDS);
@@ -102,7 +100,7 @@ export async function startProgressBar(): Promise<ProgressBar> {
       clearInterval(timer);
       if (!started) return;
       draw();
-      bar.stop();
+      line.end();
     },
   };
 }

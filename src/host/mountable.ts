@@ -42,10 +42,16 @@ export interface SeenPatch {
   readonly size: number;
 }
 
-function refused(path: string, message: string, found: string, expected: string): PatchVdiError {
+function refused(
+  path: string,
+  message: string,
+  found: string,
+  expected: string,
+  hint = 'patch-vdi verify tells all that is wrong with it',
+): PatchVdiError {
   return new PatchVdiError('image', message, {
     context: { operation: 'check the image before it is mounted', path, found, expected },
-    hint: 'patch-vdi verify tells all that is wrong with it',
+    hint,
   });
 }
 
@@ -54,6 +60,9 @@ export function requireHealthy(path: string, findings: readonly Finding[]): void
   const errors = findings.filter(({ severity }) => severity === 'error');
   const [first] = errors;
   if (first === undefined) return;
+  if (first.code === 'filesystem-unreadable') {
+    throw refused(path, first.structure, first.found, first.expected, first.hint);
+  }
   const more = errors.length === 1 ? '' : ` (and ${errors.length - 1} more)`;
   const message = `the image is damaged: ${first.code}${more}`;
   throw refused(path, message, `${first.structure}: ${first.found}`, first.expected);

@@ -14,6 +14,8 @@ const MAGICS: readonly (readonly [offsetBytes: number, magic: string, name: stri
   [0, '\u00fd7zXZ\u0000', 'an xz file', 'unpack it first'],
   [0, '\u0028\u00b5\u002f\u00fd', 'a zstd file', 'unpack it first'],
   [0, 'PK\u0003\u0004', 'a ZIP file', 'unpack it first'],
+  [0, '-----BEGIN PGP ', 'an armoured OpenPGP file', 'it is no disk image'],
+  [0, '#!', 'a script', 'a disk image is made of it by: patch-vdi build'],
   [257, 'ustar', 'a tar archive', 'an XVA export holds the disk in pieces: export the VDI itself'],
   [0, 'LUKS\u00ba\u00be', 'an encrypted disk (LUKS)', 'open it with cryptsetup, then name the mapped device'],
   [512, 'LABELONE', 'an LVM physical volume', 'name the logical volume'],

@@ -2,6 +2,7 @@ import type { ReadBytes } from '../bytes.js';
 import { PatchVdiError } from '../errors.js';
 import { findBackupSuperblock } from '../ext/backup-superblock.js';
 import { EXT_MAGIC, SUPERBLOCK_OFFSET_BYTES, superBlock } from '../ext/layout.js';
+import { lookAtUpload } from '../signature/look.js';
 import { viewOf } from '../struct.js';
 import { FOREIGN_START_BYTES, foreignFormatError } from './foreign-formats.js';
 import { describePartitionTable, findPartitionTable } from './partition-table.js';
@@ -31,7 +32,11 @@ export async function whatElse(
   if (start === undefined || startsExt(start)) return undefined;
   const table = findPartitionTable(start);
   if (table === undefined)
-    return foreignFormatError(place.name, start) ?? (await onlyBackups(place, read, diskBytes));
+    return (
+      foreignFormatError(place.name, start) ??
+      (await signedMessageError(place.name, start, diskBytes)) ??
+      (await onlyBackups(place, read, diskBytes))
+    );
   const [first] = table.partitions;
   return new PatchVdiError('image', 'the disk has a partition table', {
     context: {
@@ -41,6 +46,20 @@ export async function whatElse(
       expected: 'a file system from the first byte on, as in every patch VDI',
     },
     ...(first === undefined ? {} : { hint: `look into a partition: --offset ${first.offsetBytes}` }),
+  });
+}
+
+/** Somebody has named the upload, of which the image is to be made yet. */
+async function signedMessageError(
+  name: string,
+  start: Uint8Array,
+  bytes: number | undefined,
+): Promise<PatchVdiError | undefined> {
+  const { kind, description } = await lookAtUpload(start, bytes ?? Number.MAX_SAFE_INTEGER);
+  if (kind !== 'signed message') return undefined;
+  return new PatchVdiError('image', 'this is an upload, and not the image of a disk', {
+    context: { path: name, offset: 0, found: description, expected: 'a disk with ext2, ext3 or ext4' },
+    hint: 'a disk image is made of it by: patch-vdi build UPLOAD -o IMAGE.vhd --keyring KEYS',
   });
 }
 

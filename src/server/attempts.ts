@@ -4,6 +4,8 @@ import { clientOf } from './addresses.js';
 const BURST = 20;
 /** … and one more whenever so much time has passed: 10 a minute. */
 const REFILL_MILLISECONDS = 6000;
+/** After that a client that has none has one more. */
+export const NEXT_ATTEMPT_SECONDS = REFILL_MILLISECONDS / 1000;
 /**
  * Clients that are remembered. Who has more addresses than that is forgotten and may begin anew; what he can try is then
  * bounded by the work that a hash is (two at a time).

@@ -1,6 +1,6 @@
 import * as v from 'valibot';
 import { printable } from '../signature/printable.js';
-import { nearestName } from './nearest-name.js';
+import { similarName } from '../similar.js';
 import type { Complaint, YamlPath, YamlText } from './yaml-text.js';
 
 /** Their values are never shown, whatever they are. */
@@ -62,7 +62,7 @@ function knownKeys(schema: unknown, path: YamlPath, value: unknown): string[] {
 
 function unknownKey(path: YamlPath, known: readonly string[]): Complaint {
   const name = String(path.at(-1));
-  const nearest = nearestName(name, known);
+  const nearest = similarName(name, known);
   const advice = ADVICE[name] ?? (nearest === undefined ? undefined : `did you mean ${nearest}?`);
   return {
     message: 'the configuration has a key that nobody knows',

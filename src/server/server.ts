@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { createServer as createPlainServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
-import type { AddressInfo, Socket } from 'node:net';
+import { createServer as createNetServer, type AddressInfo, type Socket } from 'node:net';
 import findMyWay from 'find-my-way';
 import { PatchVdiError } from '../errors.js';
 import { requireRole } from './account.js';
@@ -49,6 +49,33 @@ interface Underway {
 
 /** The end of what a client may see of a path in the log. */
 const MAX_PATH_CHARACTERS = 200;
+
+function cannotListen({ address, port }: ServerOptions['listen'], cause: unknown): PatchVdiError {
+  return new PatchVdiError('usage', 'the server cannot listen', {
+    context: { path: `${address}:${port}`, found: cause instanceof Error ? cause.message : String(cause) },
+    hint: 'choose another address or port, or stop who has it',
+    cause,
+  });
+}
+
+/**
+ * Looks whether a server could listen there, and leaves the place free again: for whoever has to do something before
+ * that cannot be undone.
+ *
+ * @throws PatchVdiError `usage` when not
+ */
+export async function requireFreePlace(listen: ServerOptions['listen']): Promise<void> {
+  const server = createNetServer();
+  server.listen(listen.port, listen.address);
+  try {
+    await once(server, 'listening');
+  } catch (cause) {
+    throw cannotListen(listen, cause);
+  }
+  const closed = once(server, 'close');
+  server.close();
+  await closed;
+}
 
 async function answer(
   route: Route,
@@ -125,14 +152,7 @@ class HttpServer {
     try {
       await once(server, 'listening');
     } catch (cause) {
-      throw new PatchVdiError('usage', 'the server cannot listen', {
-        context: {
-          path: `${listen.address}:${listen.port}`,
-          found: cause instanceof Error ? cause.message : String(cause),
-        },
-        hint: 'choose another address or port, or stop who has it',
-        cause,
-      });
+      throw cannotListen(listen, cause);
     }
     const { port } = server.address() as AddressInfo;
     return {

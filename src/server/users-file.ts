@@ -4,7 +4,7 @@ import * as v from 'valibot';
 import { PatchVdiError } from '../errors.js';
 import { printable } from '../signature/printable.js';
 import { ROLES } from './account.js';
-import { nearestName } from './nearest-name.js';
+import { similarName } from '../similar.js';
 import { hashPassword, isPasswordHash } from './password-hash.js';
 import { readCarefully, writeWhole } from './private-file.js';
 import type { User } from './users.js';
@@ -128,7 +128,7 @@ export async function resetStoredPassword(stateFolder: string, name: string): Pr
   const rows = await readRows(path);
   const names = (rows ?? []).map((row) => row.name);
   if (rows === undefined || !names.includes(name)) {
-    const nearest = nearestName(name, names);
+    const nearest = similarName(name, names);
     throw new PatchVdiError('usage', 'there is no such user in the state folder', {
       context: {
         path,

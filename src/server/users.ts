@@ -3,7 +3,8 @@ import { performance } from 'node:perf_hooks';
 import { invariant } from '../errors.js';
 import { PoolError } from '../pool/pool-error.js';
 import type { Account, Authenticate, Role } from './account.js';
-import { AttemptCounter } from './attempts.js';
+import { AttemptCounter, NEXT_ATTEMPT_SECONDS } from './attempts.js';
+import { HttpRefusal } from './http-refusal.js';
 import { verifyPassword } from './password-hash.js';
 
 export interface User {
@@ -22,6 +23,15 @@ interface Remembered {
   readonly until: number;
 }
 
+/** Nothing is told of the password, which nobody has looked at: who has typed a right one should not doubt it. */
+function tooMany(): PoolError {
+  const words = `too many wrong passwords from your address: try again in ${NEXT_ATTEMPT_SECONDS} s`;
+  const refusal = new HttpRefusal('TOO_MANY_REQUESTS', words, {
+    'Retry-After': String(NEXT_ATTEMPT_SECONDS),
+  });
+  return new PoolError('SESSION_AUTHENTICATION_FAILED', [words], refusal);
+}
+
 function failed(cause?: unknown): PoolError {
   return new PoolError('SESSION_AUTHENTICATION_FAILED', [], cause);
 }
@@ -31,7 +41,7 @@ function failed(cause?: unknown): PoolError {
  *
  * - A name that nobody has costs as much as a wrong password: it is checked against a hash of nothing.
  * - A client (an IPv4 address, 64 bits of an IPv6 one) may be wrong 20 times at once and 10 times a minute; beyond that
- *   it is refused without a look. Accounts are never locked, and other clients do not notice.
+ *   it is refused without a look, and told so (429). Accounts are never locked, and other clients do not notice.
  * - What was right is remembered for 60 s, as an HMAC under a key of this process, also for a client that is refused.
  * - Equal checks at the same time are one check.
  */
@@ -63,13 +73,13 @@ export class Users {
     return new Users(users, now);
   }
 
-  /** @throws PoolError SESSION_AUTHENTICATION_FAILED, whatever the reason */
+  /** @throws PoolError SESSION_AUTHENTICATION_FAILED, whatever the reason; with a reason when it is no password */
   readonly authenticate: Authenticate = async (name, password, address) => {
     const id = this.#idOf(name, password);
     const remembered = this.#recall(id);
     if (remembered !== undefined) return remembered;
     // All of them are taken before the first check ends: a client gains nothing from asking at once.
-    if (!this.#attempts.take(address)) throw failed();
+    if (!this.#attempts.take(address)) throw tooMany();
     const shared = this.#checking.get(id);
     let account: Account | undefined;
     try {

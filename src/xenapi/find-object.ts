@@ -1,5 +1,6 @@
 import { PatchVdiError } from '../errors.js';
 import { printable } from '../signature/printable.js';
+import { similarName } from '../similar.js';
 
 /** What people name objects by. */
 export interface NamedRecord {
@@ -54,13 +55,18 @@ export function findObject<Record extends NamedRecord>(
   if (only !== undefined && found.length === 1) return only;
   const name = printable(wanted, 100);
   if (only === undefined) {
+    const similar = similarName(
+      wanted,
+      all.map(([, { name_label }]) => name_label),
+    );
+    const maybe = similar === undefined ? '' : `did you mean ${printable(similar, 100)}? `;
     throw new PatchVdiError('usage', `there is no ${what} ${name}`, {
       context: {
         found:
           all.length === 0 ? `no ${what} at all` : `other ones: ${list(all.map(([, record]) => record))}`,
         expected: 'a uuid, the start of one (4 characters or more), or a name',
       },
-      hint: `${command} lists them`,
+      hint: `${maybe}${command} lists them`,
     });
   }
   throw new PatchVdiError('usage', `more than one ${what} could be meant by ${name}`, {

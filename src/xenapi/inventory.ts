@@ -6,6 +6,7 @@ import {
   NULL_REF,
   PATCH,
   PATCHES,
+  PBDS,
   POOLS,
   SMS,
   SRS,
@@ -54,6 +55,8 @@ export interface SrEntry {
   readonly isDefault: boolean;
   /** Of its driver; undefined where the server tells nothing of drivers. */
   readonly capabilities: readonly string[] | undefined;
+  /** Whether a host has it attached; undefined where the server does not tell. */
+  readonly reachable: boolean | undefined;
 }
 
 export interface VdiEntry {
@@ -172,11 +175,23 @@ async function capabilitiesByType(
   }
 }
 
+/** References of the SRs that some host has attached. */
+async function attachedSrs(connection: XenConnection): Promise<ReadonlySet<string> | undefined> {
+  try {
+    const pbds = await connection.callAs(PBDS, 'PBD.get_all_records');
+    return new Set(Object.values(pbds).flatMap(({ SR, currently_attached: is }) => (is ? [SR] : [])));
+  } catch (error) {
+    if (isXenApiError(error) && error.code === 'MESSAGE_METHOD_UNKNOWN') return undefined;
+    throw error;
+  }
+}
+
 /** All storage repositories, by name. */
 export async function listRepositories(connection: XenConnection): Promise<SrEntry[]> {
   const srs = await connection.callAs(SRS, 'SR.get_all_records');
   const pools = await connection.callAs(POOLS, 'pool.get_all_records');
   const capabilities = await capabilitiesByType(connection);
+  const attached = await attachedSrs(connection);
   const defaults = new Set(Object.values(pools).map(({ default_SR }) => default_SR));
   return byName(
     Object.entries(srs).map(([ref, record]) => ({
@@ -184,6 +199,7 @@ export async function listRepositories(connection: XenConnection): Promise<SrEnt
       record,
       isDefault: defaults.has(ref),
       capabilities: capabilities?.get(record.type),
+      reachable: attached?.has(ref),
     })),
   );
 }

@@ -57,7 +57,16 @@ export const SR = v.object({
   sm_config: v.optional(map, {}),
 });
 
-export const HOST = v.object({ uuid: text, name_label: text });
+export const HOST = v.object({
+  uuid: text,
+  name_label: text,
+  address: v.optional(text, ''),
+  enabled: v.optional(v.boolean()),
+  /** A server of ours has none. */
+  metrics: v.optional(reference, NULL_REF),
+});
+
+const HOST_METRICS = v.object({ live: v.boolean() });
 
 /** Not applied: an apply there was killed, and the patch may have run in part. */
 export const HOST_PATCH = v.object({ host: reference, pool_patch: reference, applied: v.boolean() });
@@ -87,6 +96,7 @@ export const VDIS = all(VDI);
 export const SRS = all(SR);
 export const POOLS = all(POOL);
 export const HOSTS = all(HOST);
+export const HOSTS_METRICS = all(HOST_METRICS);
 export const HOST_PATCHES = all(HOST_PATCH);
 export const SMS = all(SM);
 export const TASKS = all(TASK);

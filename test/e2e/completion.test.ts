@@ -5,6 +5,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, test } from 'vitest';
+import { EXAMPLES } from '../../src/cli/examples.js';
 import { requireTool } from '../oracles/require-tool.js';
 import { runJudge } from '../oracles/run-judge.js';
 import { temporaryFolder } from '../oracles/temporary-folder.js';
@@ -43,6 +44,7 @@ describe('bash', () => {
     expect(offered(script, ['build', '--format', ''])).toEqual(['raw', 'vhd', 'vhd-fixed']);
     expect(offered(script, ['build', '--format', '=', 'vhd-'])).toEqual(['vhd-fixed']);
     expect(offered(script, ['build', '--format', '='])).toEqual(['raw', 'vhd', 'vhd-fixed']);
+    expect(offered(script, ['completion', ''])).toEqual(['bash', 'zsh']);
     const folder = temporaryFolder();
     writeFileSync(join(folder, 'a file.vhd'), '');
     expect(offered(script, ['inspect', 'a'], folder)).toEqual(['a file.vhd']);
@@ -78,6 +80,44 @@ describe('zsh', () => {
   });
 });
 
+describe('zsh, as somebody types', () => {
+  beforeEach((context) => requireTool(context, 'zsh'));
+
+  /** What zsh offers after those words, the last of which is not finished: on a terminal of its own, with a tab. */
+  function offered(script: string, words: string): string[] {
+    const folder = temporaryFolder();
+    writeFileSync(join(folder, '_patch-vdi'), script);
+    writeFileSync(join(folder, 'one.vhd'), '');
+    // Every word that is offered goes through compadd, which says with -O which of them match.
+    const record = `compadd() { builtin compadd -O found "$@"; print -rl -- $found >> ${folder}/offers; builtin compadd "$@" }`;
+    const program = `
+      zmodload zsh/zpty; cd ${folder}; : > offers
+      zpty -b shell zsh -f -i
+      zpty -w shell "PS1= PS2= RPS1=; stty cols 80 rows 200; fpath=(${folder} \\$fpath); LISTMAX=0"
+      zpty -w shell "autoload -U compinit; compinit -u -D; patch-vdi() { : }"
+      # The tab says when the words have been offered; keys that wait would end it early.
+      zpty -w shell "tell() { zle complete-word; : > ${folder}/done }; zle -N tell; bindkey '^I' tell"
+      zpty -w shell '${record}'
+      zpty -w -n shell "patch-vdi ${words}"$'\\t'
+      for ((i = 0; i < 300; i++)); do [[ -e done ]] && break; sleep 0.1; done
+      zpty -d shell
+      [[ -e done ]] && cat offers`;
+    const ended = runJudge('zsh', ['-f', '-c', program]);
+    expect(ended).toMatchObject({ exitCode: 0, stderr: '' });
+    return [...new Set(ended.stdout.split('\n').filter((word) => word !== ''))].toSorted();
+  }
+
+  test('offers what bash offers', async () => {
+    const script = await printed('completion', 'zsh');
+    expect(offered(script, 'completion ')).toEqual(['bash', 'zsh']);
+    expect(offered(script, 'build --format ')).toEqual(['raw', 'vhd', 'vhd-fixed']);
+    expect(offered(script, 'pool vdi-d')).toEqual(['vdi-destroy']);
+    expect(offered(script, 'build --target')).toEqual(['--target-is-zeroed']);
+    expect(offered(script, 'inspect on')).toEqual(['one.vhd']);
+    expect(offered(script, 'nothing-of-ours ')).toEqual([]);
+  });
+});
+
 describe('the manual page', () => {
   beforeEach((context) => requireTool(context, 'groff'));
 
@@ -95,7 +135,10 @@ describe('the manual page', () => {
     expect(page.stdout).toMatch(/EXIT STATUS[^]*signature: missing, wrong/);
     expect(page.stdout).toMatch(/ENVIRONMENT[^]*SOURCE_DATE_EPOCH/);
     // Examples arrive as they are typed.
-    expect(page.stdout).toContain('patch-vdi build hotfix.xsupdate');
+    const examples = /\nEXAMPLES\n([^]*)\nEXIT STATUS\n/.exec(page.stdout)?.[1] ?? '';
+    for (const [line] of Object.values(EXAMPLES).flat()) {
+      for (const part of line.split('\n')) expect(examples).toContain(part.trim().replaceAll('…', '...'));
+    }
     expect(judge('.TH x\n.nosuchrequest\n').stderr).not.toBe('');
   });
 });

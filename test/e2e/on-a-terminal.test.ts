@@ -58,7 +58,9 @@ test('without a length the bar tells how much has come', async () => {
   const command = `${slowly(work)} | patch-vdi build - --allow-unsigned --size 16M -o out/x.raw`;
   const { exitCode, output } = await startOnTerminal(work, command).ended;
   expect(exitCode, output).toBe(0);
-  expect(drawnLines(output).some((line) => /\] +0% +3 MiB/.test(line) || /3 MiB/.test(line))).toBe(true);
+  const bars = drawnLines(output).filter((line) => line.startsWith('writing'));
+  expect(bars.some((line) => /^writing {2}3 MiB/.test(line))).toBe(true);
+  expect(bars.filter((line) => /[%[\]]/.test(line))).toEqual([]);
   expectFits(output);
 });
 
@@ -75,6 +77,55 @@ test.for([
   expect(exitCode, output).toBe(0);
   expect(output).not.toMatch(/[^\P{Cc}\r\n]|#/u);
   expect(output).toMatch(/built raw image|"ok": true/);
+});
+
+/** Runs them all: what colours, what draws, what prints tables and errors. */
+const COLOURFUL = `${BUILD} -o out/x.raw; patch-vdi inspect out/x.raw --map; patch-vdi inspect out/x.raw;
+  patch-vdi verify out/x.raw --structure-only; patch-vdi test faults; patch-vdi --help; patch-vdi inspect nothing`;
+const ESC = '\u001b';
+
+test.for([
+  ['NO_COLOR=1', false],
+  ['NO_COLOR=0', false],
+  ['NO_COLOR=1 FORCE_COLOR=1', false],
+  ['TERM=dumb', false],
+  ['NO_COLOR=', true],
+  ['FORCE_COLOR=0', true],
+] as const)('with %s: %s, there are control sequences', async ([setting, expected]) => {
+  const work = workspace();
+  const { output } = await startOnTerminal(work, `export ${setting}; ${slowly(work)} | ${COLOURFUL}`).ended;
+  expect(output).toMatch(/writing \[#/);
+  expect(output).toContain('superblock');
+  expect(output).toContain('patch-vdi: ');
+  expect(output.includes(ESC)).toBe(expected);
+  if (!expected) expect(output).not.toMatch(/[^\P{Cc}\r\n]/u);
+  // Node has words of its own for who sets both.
+  expectFits(output.replaceAll(/^.*\(node:\d+\) Warning.*$/gm, ''));
+});
+
+test.for([
+  ['', true, false],
+  ['NO_COLOR=1', false, false],
+  ['NO_COLOR=', true, false],
+  ['TERM=dumb', false, false],
+  ['FORCE_COLOR=1', true, true],
+  ['FORCE_COLOR=0', false, false],
+  ['FORCE_COLOR=false', false, false],
+  ['FORCE_COLOR=', true, false],
+  ['FORCE_COLOR=1 NO_COLOR=1', false, false],
+  ['FORCE_COLOR=1 TERM=dumb', true, true],
+] as const)('colours with "%s": %s on a terminal, %s in a pipe', async ([setting, onTerminal, inPipe]) => {
+  const work = workspace();
+  writeUpload(`${work.folder}/upload`, 4 * MIB);
+  const build = 'patch-vdi build upload -o out/x.raw --allow-unsigned --quiet';
+  const command = `export PATH ${setting}; patch-vdi inspect out/x.raw --map`;
+  const { output } = await startOnTerminal(work, `${build}; ${command}; echo @@; ${command} | cat`).ended;
+  const [direct = '', piped = ''] = output.split('@@');
+  expect(direct).toContain('superblock');
+  expect(piped).toContain('superblock');
+  expect(direct.includes(`${ESC}[1;31m`)).toBe(onTerminal);
+  expect(direct.includes(ESC)).toBe(onTerminal);
+  expect(piped.includes(ESC)).toBe(inPipe);
 });
 
 test('nothing at all with --quiet', async () => {

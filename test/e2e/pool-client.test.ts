@@ -367,6 +367,25 @@ describe('storage repositories', () => {
       '',
     ]);
     pool.answers.delete('SM.get_all_records');
+    const [one = '', other = ''] = pool.tables.SR.keys();
+    const pbd = (SR: string, currently_attached: boolean) => ({
+      host: 'OpaqueRef:h',
+      SR,
+      currently_attached,
+    });
+    const pbds = [pbd(one, false), pbd(one, true), pbd(other, false)];
+    pool.answers.set('PBD.get_all_records', () =>
+      Object.fromEntries(pbds.map((record, at) => [`OpaqueRef:${at}`, record])),
+    );
+    expect((await run(['srs'])).stdout.split('\n').slice(2)).toEqual([
+      '    the default; 100 GiB in all',
+      '   bbbbbbbb-1111-4111-8111-111111111111  1 TiB   nfs   Shared storage',
+      '    OUT OF REACH: no host has it attached; 1 TiB in all',
+      '',
+    ]);
+    expect(await json(['srs'])).toMatchObject({ repositories: [{ reachable: true }, { reachable: false }] });
+    pool.answers.delete('PBD.get_all_records');
+    expect(await json(['srs'])).toMatchObject({ repositories: [{ reachable: null }, { reachable: null }] });
     expect(await json(['srs'])).toMatchObject({
       repositories: [
         { uuid: uuid('a'), isDefault: true, freeBytes: 103_079_215_104, capabilities: null },

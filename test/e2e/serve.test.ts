@@ -100,9 +100,20 @@ test('an address that somebody has is refused', async () => {
   const work = workspace();
   const { host } = new URL(served.url);
   const address = host.replace('localhost', '127.0.0.1');
-  const second = await runCli(work, ['serve', '--state', join(work.folder, 'other'), '--listen', address]);
+  const other = ['serve', '--state', join(work.folder, 'other'), '--listen'];
+  const second = await runCli(work, [...other, address]);
   expect(second.exitCode).toBe(2);
   expect(second.stderr).toContain(address);
+  // Whoever has read it would believe that it is good for something; the start that succeeds shows one.
+  expect(second.stderr).not.toContain('password');
+  const third = startCli(work, [...other, ':0']);
+  let said = '';
+  third.child.stderr?.on('data', (part: Buffer) => (said += part.toString()));
+  await expect.poll(() => said, { timeout: 20_000 }).toMatch(/serves https:/);
+  expect(said).toContain('shown only this once');
+  expect(said).toMatch(/Local storage \(default\), [\d.]+ [KMGT]iB free/);
+  third.child.kill('SIGTERM');
+  expect((await third.ended).exitCode).toBe(0);
 });
 
 test.for([

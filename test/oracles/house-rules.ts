@@ -17,7 +17,7 @@ const FLOORS: ReadonlyArray<readonly string[]> = [
   ['plan', 'signature'],
   ['ext', 'vhd'],
   ['tools'],
-  ['bytes.ts', 'findings.ts', 'strict-xml.ts', 'struct.ts', 'units.ts', 'trace.ts'],
+  ['bytes.ts', 'findings.ts', 'similar.ts', 'strict-xml.ts', 'struct.ts', 'units.ts', 'trace.ts'],
   ['errors.ts', 'finding-codes.ts'],
 ];
 

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { isPoolError } from '../../src/pool/pool-error.js';
 import { AttemptCounter } from '../../src/server/attempts.js';
+import { httpErrorOf } from '../../src/server/http-refusal.js';
 import { Users } from '../../src/server/users.js';
 import { cheapHash } from './scrypt-judge.js';
 
@@ -32,6 +33,8 @@ async function outcome(users: Users, name: string, password: string, address = H
 }
 
 const FAILED = 'SESSION_AUTHENTICATION_FAILED';
+/** Not a word of the password: nobody has looked at it. */
+const THROTTLED = `${FAILED},too many wrong passwords from your address: try again in 6 s`;
 
 async function fail(users: Users, times: number, address = HOME): Promise<void> {
   for (let count = 0; count < times; count += 1) {
@@ -63,13 +66,14 @@ test('authenticate can be handed on', async () => {
 test('after 20 wrong passwords a client is refused for 6 seconds an attempt, and nobody else is', async () => {
   const { users, wait } = someUsers();
   await fail(users, 20);
-  expect(await outcome(users, 'root', 'right')).toBe(FAILED);
-  expect(await outcome(users, 'reader', 'peek')).toBe(FAILED);
+  expect(await outcome(users, 'root', 'right')).toBe(THROTTLED);
+  expect(await outcome(users, 'reader', 'peek')).toBe(THROTTLED);
+  expect(await outcome(users, 'root', 'guess')).toBe(THROTTLED);
   expect(await outcome(users, 'root', 'right', ELSEWHERE)).toBe('pool-admin');
   wait(61 * SECONDS);
   // What was remembered is forgotten, and 10 attempts came back.
   await fail(users, 10);
-  expect(await outcome(users, 'root', 'right')).toBe(FAILED);
+  expect(await outcome(users, 'root', 'right')).toBe(THROTTLED);
   wait(6 * SECONDS);
   expect(await outcome(users, 'root', 'right')).toBe('pool-admin');
 });
@@ -88,7 +92,17 @@ test('who asks 100 times at once tries no more than 20 passwords', async () => {
   const { users } = someUsers();
   const guesses = Array.from({ length: 100 }, (_, index) => (index === 50 ? 'right' : `wrong ${index}`));
   const outcomes = await Promise.all(guesses.map((password) => outcome(users, 'root', password)));
-  expect(new Set(outcomes)).toEqual(new Set([FAILED]));
+  expect(new Set(outcomes)).toEqual(new Set([FAILED, THROTTLED]));
+  expect(outcomes.filter((text) => text === FAILED)).toHaveLength(20);
+});
+
+test('over HTTP it is 429 with the time to wait, and a wrong password is 401', async () => {
+  const { users } = someUsers();
+  const answer = async () =>
+    httpErrorOf(await users.authenticate('root', 'wrong', HOME).catch((error: unknown) => error));
+  expect(await answer()).toMatchObject({ status: 401, headers: { 'WWW-Authenticate': expect.any(String) } });
+  await fail(users, 19);
+  expect(await answer()).toMatchObject({ status: 429, headers: { 'Retry-After': '6' } });
 });
 
 test('what was right within a minute is believed also from a client that is refused, and from any other', async () => {
@@ -101,7 +115,7 @@ test('what was right within a minute is believed also from a client that is refu
   expect(await outcome(users, 'root', 'wrong', ELSEWHERE)).toBe(FAILED);
   expect(await outcome(users, 'rootr', 'ight', ELSEWHERE)).toBe(FAILED);
   wait(1 * SECONDS);
-  expect(await outcome(users, 'root', 'right')).toBe(FAILED);
+  expect(await outcome(users, 'root', 'right')).toBe(THROTTLED);
 });
 
 test('equal checks at the same time are one: 500 clients do not fill the queue of 258', async () => {

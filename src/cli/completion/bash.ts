@@ -1,4 +1,4 @@
-import { allCommands, argumentKind, type CommandNode, type ValueKind } from './command-tree.js';
+import { allCommands, type CommandNode, type ValueKind } from './command-tree.js';
 
 /** A word within single quotes; what is in a tree is ours, and still no shell is to run it. */
 const quoted = (text: string): string => `'${text.replaceAll("'", `'\\''`)}'`;
@@ -29,7 +29,8 @@ function valueCases(command: CommandNode): string[] {
 function wordCase(command: CommandNode): string {
   const options = command.options.flatMap(({ names }) => names);
   const commands = command.commands.map(({ path }) => path.at(-1) ?? '');
-  const plain = commands.length > 0 ? words(commands) : offer({ kind: argumentKind(command) } as ValueKind);
+  // All arguments of a command are of one kind.
+  const plain = commands.length > 0 ? words(commands) : offer(command.arguments[0] ?? { kind: 'other' });
   return [
     `        ${quoted(pathText(command))})`,
     `            if [[ $cur == -* ]]; then ${words(options)}`,

@@ -1,4 +1,5 @@
-import type { Command, Option } from 'commander';
+import type { Argument, Command, Option } from 'commander';
+import { EXAMPLES, wordsTo, type Example } from '../examples.js';
 
 /** What a word of the command line may be, as far as a shell can help. */
 export type ValueKind =
@@ -14,6 +15,8 @@ export interface OptionNode {
   readonly mayRepeat: boolean;
 }
 
+export type ArgumentNode = { readonly name: string; readonly mayRepeat: boolean } & ValueKind;
+
 export interface CommandNode {
   /** Words that lead to it, without the program: empty for the program itself. */
   readonly path: readonly string[];
@@ -22,14 +25,15 @@ export interface CommandNode {
   /** As the help shows it, such as `[options] <image>`. */
   readonly usage: string;
   readonly options: readonly OptionNode[];
-  readonly argumentNames: readonly string[];
+  readonly arguments: readonly ArgumentNode[];
   readonly commands: readonly CommandNode[];
   /** What the help says after the options. */
   readonly notes: string;
+  readonly examples: readonly Example[];
 }
 
 /** Names of values that are paths, as the options of this program write them. */
-const VALUE_KINDS: Readonly<Record<string, ValueKind['kind']>> = {
+const VALUE_KINDS: Readonly<Record<string, 'file' | 'folder'>> = {
   file: 'file',
   path: 'file',
   image: 'file',
@@ -47,10 +51,16 @@ function valueOf(option: Option): OptionNode['value'] {
   const placeholder = /[<[][^>\]]+[>\]]/.exec(option.flags)?.[0];
   if (placeholder === undefined) return undefined;
   const name = plainName(placeholder);
-  const { argChoices: choices } = option;
-  if (choices !== undefined) return { name, kind: 'choice', choices };
-  const kind = VALUE_KINDS[name] ?? 'other';
-  return kind === 'file' || kind === 'folder' ? { name, kind } : { name, kind: 'other' };
+  return { name, ...kindOf(name, option.argChoices) };
+}
+
+function kindOf(name: string, choices: readonly string[] | undefined): ValueKind {
+  return choices === undefined ? { kind: VALUE_KINDS[name] ?? 'other' } : { kind: 'choice', choices };
+}
+
+function argumentOf(argument: Argument): ArgumentNode {
+  const name = argument.name();
+  return { name, mayRepeat: argument.variadic, ...kindOf(name, argument.argChoices) };
 }
 
 function optionOf(option: Option): OptionNode {
@@ -72,12 +82,13 @@ export function commandTree(program: Command, notesOf: (command: Command) => str
       description: command.description(),
       usage: command.usage(),
       options: help.visibleOptions(command).map(optionOf),
-      argumentNames: command.registeredArguments.map((argument) => argument.name()),
+      arguments: command.registeredArguments.map(argumentOf),
       commands: help
         .visibleCommands(command)
         .filter((child) => child.name() !== 'help')
         .map((child) => node(child, [...path, child.name()])),
       notes: notesOf(command),
+      examples: EXAMPLES[wordsTo(command)] ?? [],
     };
   };
   return node(program, []);
@@ -86,9 +97,4 @@ export function commandTree(program: Command, notesOf: (command: Command) => str
 /** A tree as a list, parents first. */
 export function allCommands(root: CommandNode): readonly CommandNode[] {
   return [root, ...root.commands.flatMap(allCommands)];
-}
-
-/** What the first word that is no option may be. */
-export function argumentKind({ argumentNames }: CommandNode): ValueKind['kind'] {
-  return VALUE_KINDS[argumentNames[0] ?? ''] ?? 'other';
 }

@@ -29,6 +29,24 @@ function commandText(command: CommandNode, name: string): string {
   ].join('\n');
 }
 
+function sentence(words: string): string {
+  return `${words.charAt(0).toUpperCase()}${words.slice(1)}:`.replace(/\?:$/, '?');
+}
+
+/** Lines of ours as they are typed; each block begins with what it is for. */
+function exampleTexts({ examples }: CommandNode): string[] {
+  return examples.flatMap(([line, why]) => [
+    '.PP',
+    roff(sentence(why)),
+    '.PP',
+    '.RS 4',
+    '.nf',
+    roff(line),
+    '.fi',
+    '.RE',
+  ]);
+}
+
 export interface ManualFacts {
   readonly name: string;
   readonly version: string;
@@ -59,6 +77,8 @@ export function manualPage(root: CommandNode, facts: ManualFacts): string {
     ...allCommands(root)
       .filter(({ path, commands }) => path.length > 0 && commands.length === 0)
       .map((command) => commandText(command, name)),
+    '.SH EXAMPLES',
+    ...allCommands(root).flatMap(exampleTexts),
     '.SH EXIT STATUS',
     ...table(exitCodes),
     '.SH ENVIRONMENT',

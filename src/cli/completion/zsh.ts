@@ -1,6 +1,6 @@
 import {
   allCommands,
-  argumentKind,
+  type ArgumentNode,
   type CommandNode,
   type OptionNode,
   type ValueKind,
@@ -27,6 +27,11 @@ function optionSpecs({ names, description, value, mayRepeat }: OptionNode): stri
   });
 }
 
+function argumentSpec(argument: ArgumentNode, index: number): string {
+  const place = argument.mayRepeat ? '*' : String(index + 1);
+  return quoted(`${place}:${plain(argument.name)}:${action(argument)}`);
+}
+
 function routineName(name: string, { path }: CommandNode): string {
   return `_${[name, ...path].join('_').replaceAll('-', '_')}`;
 }
@@ -35,9 +40,8 @@ function routine(name: string, command: CommandNode): string {
   const specs = command.options.flatMap(optionSpecs);
   const own = routineName(name, command);
   if (command.commands.length === 0) {
-    const kind = argumentKind(command);
-    const rest = kind === 'other' ? [] : [quoted(`*:${command.argumentNames[0] ?? ''}:_files`)];
-    return `${own}() {\n    _arguments -s -S ${[...specs, ...rest].join(' \\\n        ')}\n}`;
+    const words = command.arguments.map(argumentSpec);
+    return `${own}() {\n    _arguments -s -S ${[...specs, ...words].join(' \\\n        ')}\n}`;
   }
   const list = command.commands.map(({ path, summary }) =>
     quoted(`${path.at(-1)}:${summary.replaceAll(':', '\\:')}`),

@@ -1,4 +1,5 @@
 import { PatchVdiError } from '../../errors.js';
+import { similarName } from '../../similar.js';
 import type { Fault } from './fault.js';
 import { FILESYSTEM_FAULTS } from './filesystem-faults.js';
 import { PATCH_FILE_FAULTS } from './patch-file-faults.js';
@@ -23,8 +24,12 @@ export const FAULTS: readonly Fault[] = [
 export function faultNamed(name: string): Fault {
   const fault = FAULTS.find((one) => one.name === name);
   if (fault !== undefined) return fault;
+  const similar = similarName(
+    name,
+    FAULTS.map((one) => one.name),
+  );
   throw new PatchVdiError('usage', 'there is no such fault', {
     context: { found: JSON.stringify(name.slice(0, 64)), expected: 'a name of the catalogue' },
-    hint: 'patch-vdi test faults lists them',
+    hint: `${similar === undefined ? '' : `did you mean ${similar}? `}patch-vdi test faults lists them`,
   });
 }
