@@ -82,6 +82,9 @@ class ImportBody extends WritableSink {
   }
 }
 
+/** What an import has left in its VDI; the whole image, or a part of a raw one, may mount. */
+export type ImportedContents = 'no image' | 'part of a raw image' | 'whole';
+
 export interface ImportSinkOptions {
   readonly connection: XenConnection;
   /** Reference of the VDI. */
@@ -165,9 +168,10 @@ export class ImportSink implements Sink {
     });
   }
 
-  /** Whether all of the image went out. */
-  get sealed(): boolean {
-    return this.#sealed;
+  /** What the VDI may hold: a raw image starts with its superblock, a VHD ends with it. */
+  get contents(): ImportedContents {
+    if (this.#sealed) return 'whole';
+    return this.#options.format === 'raw' && this.#sent > 0 ? 'part of a raw image' : 'no image';
   }
 
   #begun(): WatchedSink {

@@ -130,7 +130,7 @@ class PoolUpload {
       ref: this.#ref,
       uuid: this.#vdi?.uuid,
       uploadId: this.#id,
-      sealed: this.#sink?.sealed ?? false,
+      contents: this.#sink?.contents ?? 'no image',
     });
   }
 }
@@ -153,8 +153,8 @@ function withLeftBehind(error: unknown, leftBehind: string): unknown {
 
 /**
  * An upload becomes a VDI of a pool: `VDI.create`, a task, `PUT /import_raw_vdi`, and labels in `other_config`. A VHD
- * goes in while the upload comes, with its seal withheld until the signature holds; a raw image is spooled and
- * verified first.
+ * goes in while the upload comes, with its seal withheld until the signature holds; a raw image is verified
+ * first, and then read once more, or spooled when it cannot be.
  *
  * Whatever fails or is stopped: the connection is closed, the task cancelled and destroyed, the VDI destroyed; the
  * error says when that could not be done.

@@ -151,7 +151,7 @@ describe('patch-vdi upload', () => {
     expect(stderr).toContain('does not say how much space is free');
   });
 
-  test('memory does not grow with the upload', async () => {
+  test.for(['vhd', 'raw'])('memory does not grow with the upload: %s', async (format) => {
     const { work, run, pool, disks } = await scene();
     // Nothing of it is kept here.
     disks.discard = true;
@@ -161,7 +161,7 @@ describe('patch-vdi upload', () => {
       truncateSync(path, bytes);
       const report = `${work.folder}/peak`;
       const wrapper = ['time', '-f', '%M', '-o', report];
-      const { exitCode, stderr } = await run([path, '--allow-unsigned'], { wrapper });
+      const { exitCode, stderr } = await run([path, '--allow-unsigned', '--format', format], { wrapper });
       expect(exitCode, stderr).toBe(0);
       peaks.push(Number(readFileSync(report, 'utf8')) * 1024);
     }

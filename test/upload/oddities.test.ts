@@ -44,10 +44,10 @@ describe('an upload', () => {
     expect(at.pool.tables.task.size).toBe(0);
   });
 
-  test('of raw bytes is spooled and verified first', async () => {
+  test('of raw bytes is verified first', async () => {
     const at = await scene(SIZE);
     const { vdi, build } = await at.upload({ format: 'raw' });
-    expect(build.spooled).toBe(true);
+    expect(build.spooled).toBe(false);
     const image = join(at.folder, 'image.raw');
     writeFileSync(image, at.disks.contents.get(vdi.ref) ?? '');
     await expectPatchDisk(image, 'raw', at.file, DISK);
