@@ -2,7 +2,8 @@ import { randomUUID } from 'node:crypto';
 import { buildInto, type BuildInput, type BuildResult } from '../build/build-image.js';
 import { DEFAULT_LEFT_BEHIND, PatchVdiError, isPatchVdiError } from '../errors.js';
 import type { XenConnection } from '../xenapi/connection.js';
-import { REFERENCE, VDI } from '../xenapi/records.js';
+import { createTask } from '../xenapi/make-task.js';
+import { VDI } from '../xenapi/records.js';
 import { lostConnection } from '../xenapi/server-failure.js';
 import { cancelTask, destroyTask } from '../xenapi/tasks.js';
 import { labelled, type VdiLabels } from '../xenapi/vdi-labels.js';
@@ -66,8 +67,7 @@ class PoolUpload {
     this.#ref = await this.#create(imageBytes);
     const vdi = await lookAtVdi(connection, this.#ref);
     this.#vdi = vdi;
-    const made = await connection.callToMake('task.create', 'patch-vdi upload', nameLabel);
-    const task = connection.check(REFERENCE, 'task.create', made);
+    const task = await createTask(connection, 'patch-vdi upload', nameLabel);
     this.#task = task;
     this.#sink = new ImportSink({
       connection,

@@ -73,6 +73,7 @@ export const SM = v.object({ type: text, capabilities: texts });
 export const TASK = v.object({
   uuid: text,
   name_label: text,
+  name_description: v.optional(text, ''),
   created: text,
   finished: text,
   status: v.picklist(['pending', 'success', 'failure', 'cancelling', 'cancelled']),

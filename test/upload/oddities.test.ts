@@ -426,6 +426,21 @@ describe('the disk', () => {
   });
 });
 
+test('a task whose reference is lost with the answer of task.create is destroyed, and the VDI too', async () => {
+  const at = await scene(SIZE);
+  at.pool.answers.set('task.create', (params) => {
+    at.pool.answers.delete('task.create');
+    at.pool.call('task.create', params);
+    for (const socket of at.pool.sockets) socket.destroy();
+    return '';
+  });
+  expect(await thrownBy(at.upload())).toMatchObject({
+    kind: 'sink',
+    leftBehind: 'nothing: the VDI was destroyed',
+  });
+  await expectUndone(at);
+});
+
 /** An image whose last byte went out is whole: then it is the VDI that must be gone. */
 function expectUndoneButComplete({ pool }: Scene): void {
   expect([...pool.tables.VDI.keys()]).toEqual([]);
