@@ -7,6 +7,7 @@ import { PatchVdiError } from '../errors.js';
 import { defaultStateFolder } from './environment.js';
 import { readPassword, refusePasswordOption } from './password.js';
 import type { CommandContext } from './program.js';
+import { collect } from './source-options.js';
 import { columnsOf, visibleLines } from './text.js';
 
 /** Options of every command that talks to a pool, as commander hands them over. */
@@ -15,7 +16,7 @@ export interface RawPoolOptions {
   readonly user: string;
   readonly passwordFile?: string;
   readonly caFile?: string;
-  readonly fingerprint?: string;
+  readonly fingerprint?: readonly string[];
   readonly state?: string;
   readonly json?: boolean;
 }
@@ -32,7 +33,11 @@ export function addPoolOptions(command: Command): Command {
       'a file with the password, - for standard input; default: PATCH_VDI_PASSWORD, or asked for',
     )
     .option('--ca-file <file>', 'trust the certificates in that file')
-    .option('--fingerprint <sha256>', 'trust exactly the certificate with that SHA-256')
+    .option(
+      '--fingerprint <sha256>',
+      'trust exactly the certificate with that SHA-256 (repeatable: one for each host of the pool)',
+      collect,
+    )
     .option(
       '--state <folder>',
       'the state folder of a server on this machine, whose certificate is trusted; default: where "serve" has it',

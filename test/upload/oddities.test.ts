@@ -11,6 +11,7 @@ import { makeCertificate } from '../oracles/certificates.js';
 import { requireTool } from '../oracles/require-tool.js';
 import { temporaryFolder } from '../oracles/temporary-folder.js';
 import { changeSr, errorPage, fail, redirect, succeed } from '../oracles/xapi-replay-disks.js';
+import { startReplay } from '../oracles/xapi-replay.js';
 import { TIMEOUTS, thrownBy, wordsOf } from '../xenapi/pools.js';
 import { expectUndone, importOf, scene, type Scene } from './scene.js';
 
@@ -233,6 +234,31 @@ describe('PUT /import_raw_vdi', () => {
     });
     expect(at.pool.requests.filter(({ path }) => path === '/import_raw_vdi')).toHaveLength(1);
     await expectUndone(at);
+  });
+
+  test('a 302 to a host with a certificate of its own: its fingerprint is given beside the other', async () => {
+    const folder = temporaryFolder();
+    const [master, host] = [makeCertificate(folder, 'master'), makeCertificate(folder, 'host')];
+    const at = await scene(SIZE, { certificate: master });
+    // The other host of the pool: another certificate in front of the same disks.
+    const front = await startReplay({ certificate: host });
+    front.intercept = (request, response) => at.pool.intercept?.(request, response) === true;
+    at.disks.instead = (request) =>
+      request.headers.host?.endsWith(`:${at.pool.port}`) === true
+        ? redirect(`${front.url}/import_raw_vdi`)
+        : undefined;
+    const [one, both] = [[master.fingerprint], [master.fingerprint, host.fingerprint]];
+    const error = await thrownBy(at.upload({ connect: { trust: { fingerprint: one } } }));
+    expect(error).toMatchObject({
+      message: 'the server could not be trusted: its certificate is another one',
+      context: { path: front.url, found: host.fingerprint, expected: master.fingerprint },
+      hint: expect.stringContaining('--fingerprint may be given once for each') as string,
+    });
+    // Not a word went to it: no session, no VDI, no byte.
+    expect(front.requests).toEqual([]);
+    await expectUndone(at);
+    const { vdi } = await at.upload({ connect: { trust: { fingerprint: both } } });
+    expect(at.disks.contents.get(vdi.ref)?.length).toBeGreaterThan(SIZE);
   });
 
   test('a 302 to a host with another certificate is not trusted', async () => {
