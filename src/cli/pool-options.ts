@@ -1,13 +1,14 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Option, type Command } from 'commander';
+import type { ServerTimeouts } from '../xenapi/exchange.js';
 import type { ServerTrust } from '../xenapi/trust.js';
 import type { XenConnection } from '../xenapi/connection.js';
 import { PatchVdiError } from '../errors.js';
 import { defaultStateFolder } from './environment.js';
 import { readPassword, refusePasswordOption } from './password.js';
 import type { CommandContext } from './program.js';
-import { collect } from './source-options.js';
+import { collect, seconds } from './source-options.js';
 import { columnsOf, visibleLines } from './text.js';
 
 /** Options of every command that talks to a pool, as commander hands them over. */
@@ -19,6 +20,18 @@ export interface RawPoolOptions {
   readonly fingerprint?: readonly string[];
   readonly state?: string;
   readonly json?: boolean;
+  /** Of commands that have it: also how long the server may stand still. */
+  readonly idleTimeout?: string;
+}
+
+/** The longest that a timer can run, in seconds. */
+const MAX_STALL_SECONDS = 2_147_483;
+
+/** @throws PatchVdiError `usage` */
+function timeoutsOf({ idleTimeout }: RawPoolOptions): Partial<ServerTimeouts> {
+  const given = seconds(idleTimeout);
+  if (given === undefined) return {};
+  return { stall: Math.min(given === 0 ? MAX_STALL_SECONDS : given, MAX_STALL_SECONDS) * 1000 };
 }
 
 const DEFAULT_URL = 'https://localhost:8443';
@@ -102,6 +115,7 @@ export async function withPool<Result>(
       process.stderr.write(`${visibleLines(`warning: ${words}`, columnsOf(process.stderr))}\n`);
     }
   };
+  const timeouts = timeoutsOf(raw);
   const trust = await trustOf(raw);
   const { parseServerUrl } = await import('../xenapi/server-address.js');
   const { name } = parseServerUrl(raw.url);
@@ -121,6 +135,7 @@ export async function withPool<Result>(
       credentials: { user: raw.user, password },
       trust,
       signal,
+      timeouts,
     });
     return await work({ connection, warn, warnings });
   } catch (error) {

@@ -2,7 +2,8 @@ import prettyBytes from 'pretty-bytes';
 
 /** How far something is that moves bytes. */
 export interface BarProgress {
-  readonly phase: 'spool' | 'write' | 'verify' | 'send' | 'copy';
+  readonly phase: 'spool' | 'write' | 'verify' | 'send' | 'copy' | 'wait';
+  /** While others work, `wait`: parts of theirs. */
   readonly bytes: number;
   /** Undefined while nobody knows. */
   readonly totalBytes: number | undefined;
@@ -14,6 +15,7 @@ const PHASE_NAMES: Readonly<Record<BarProgress['phase'], string>> = {
   verify: 'verifying',
   send: 'sending',
   copy: 'copying',
+  wait: 'waiting for the pool',
 };
 
 /** A bar on stderr. `report` is on the hot path: it only takes notes; a timer draws. */
@@ -42,7 +44,9 @@ export function progressTexts(
   progress: BarProgress,
   bytesPerSecond: number,
 ): { amount: string; rate: string; left: string } {
-  const { bytes, totalBytes } = progress;
+  const { phase, bytes, totalBytes } = progress;
+  // Nobody knows how long others take.
+  if (phase === 'wait') return { amount: '', rate: '', left: '' };
   const left = totalBytes === undefined ? '' : describeSeconds((totalBytes - bytes) / bytesPerSecond);
   return {
     amount: totalBytes === undefined ? iec(bytes) : `${iec(bytes)} / ${iec(totalBytes)}`,

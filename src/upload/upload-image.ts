@@ -9,7 +9,7 @@ import { cancelTask, destroyTask } from '../xenapi/tasks.js';
 import { labelled, type VdiLabels } from '../xenapi/vdi-labels.js';
 import { XenApiError, isXenApiError } from '../xenapi/xen-api-error.js';
 import { requireSpace, type UploadPlace } from './choose-place.js';
-import { ImportSink } from './import-sink.js';
+import { ImportSink, type ImportWatch } from './import-sink.js';
 import { createVdi, imageBytesFor, lookAtVdi, removeUpload, type PoolVdi } from './pool-vdi.js';
 
 export interface UploadImageOptions {
@@ -19,6 +19,7 @@ export interface UploadImageOptions {
   /** The upload and its verification; format and signal are those of the place and the connection. */
   readonly build: Omit<BuildInput, 'format' | 'signal' | 'digest'>;
   readonly nameLabel: string;
+  readonly watch?: ImportWatch | undefined;
   /** Of this program. */
   readonly version: string;
 }
@@ -61,7 +62,7 @@ class PoolUpload {
   }
 
   async #open(imageBytes: number, stop: AbortController): Promise<ImportSink> {
-    const { connection, place, nameLabel } = this.#options;
+    const { connection, place, nameLabel, watch } = this.#options;
     requireSpace(place, imageBytes, connection.name);
     stop.signal.throwIfAborted();
     this.#ref = await this.#create(imageBytes);
@@ -73,6 +74,7 @@ class PoolUpload {
       connection,
       task,
       stop,
+      watch,
       vdi: vdi.ref,
       format: place.format,
       imageBytes: imageBytesFor(vdi, imageBytes, connection.name),

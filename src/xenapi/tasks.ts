@@ -80,7 +80,7 @@ export async function followTask(
       throw serverFailure(connection.address, `the task does not go on: ${operation}`, {
         found: `no progress for ${stall / 1000} seconds, at ${Math.round(fraction * 100)} %`,
         expected: 'that it ends',
-        hint: 'patch-vdi pool tasks lists what is under way, and can cancel it',
+        hint: 'patch-vdi pool tasks lists what is under way, and can cancel it; --idle-timeout of an upload says how long to wait',
         leftBehind: UNKNOWN_OUTCOME,
       });
     }
