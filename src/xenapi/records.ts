@@ -42,6 +42,8 @@ export const VDI = v.object({
   /** XAPI answers -1 while it does not know. */
   physical_utilisation: v.pipe(v.number(), v.safeInteger()),
   other_config: v.optional(map, {}),
+  /** What connects it with VMs, running or not. A server of ours has none. */
+  VBDs: v.optional(texts, []),
 });
 
 export const SR = v.object({
