@@ -180,9 +180,8 @@ describe('on a pool that knows nothing of patches', () => {
     const labels = record['other_config'];
     for (const keeps of [true, false]) {
       if (!keeps) {
-        const { get } = pool.tables.VDI;
         pool.answers.set('VDI.get_record', ([, ref]) => {
-          const made = get.call(pool.tables.VDI, String(ref)) ?? {};
+          const made = pool.tables.VDI.get(String(ref)) ?? {};
           if (made['uuid'] !== record['uuid']) made['other_config'] = { theirs: 'x' };
           return made;
         });
