@@ -11,7 +11,7 @@ import { makeCertificate } from '../oracles/certificates.js';
 import { requireTool } from '../oracles/require-tool.js';
 import { temporaryFolder } from '../oracles/temporary-folder.js';
 import { changeSr, errorPage, fail, redirect, succeed } from '../oracles/xapi-replay-disks.js';
-import { startReplay } from '../oracles/xapi-replay.js';
+import { ReplayError, startReplay } from '../oracles/xapi-replay.js';
 import { TIMEOUTS, thrownBy, wordsOf } from '../xenapi/pools.js';
 import { expectUndone, importOf, scene, type Scene } from './scene.js';
 
@@ -450,6 +450,56 @@ describe('the disk', () => {
     expect(at.pool.callsOf('VDI.destroy')).toHaveLength(1);
     expect(at.pool.tables.VDI.size).toBe(0);
   });
+});
+
+test('"A task’s `progress` runs from 0 to 1": what a pool says beside that is shown as that', async () => {
+  const at = await scene(SIZE);
+  const said = [-3, 0.25, 1e300, 2e300];
+  const shown: number[] = [];
+  at.disks.finish = (running) => {
+    const steps = setInterval(() => {
+      const progress = said.shift();
+      if (progress !== undefined) return void (running.task['progress'] = progress);
+      clearInterval(steps);
+      succeed(running);
+    }, 20);
+  };
+  const watch = { sent: () => undefined, waiting: (fraction: number) => void shown.push(fraction) };
+  await at.upload({ watch });
+  expect(shown[0]).toBe(0);
+  expect(shown.every((fraction) => fraction >= 0 && fraction <= 1)).toBe(true);
+  expect(shown.at(-1)).toBe(1);
+});
+
+test('what is told on the way: bytes of the image that went out, all of them, and then the wait', async () => {
+  const at = await scene(SIZE);
+  const told: string[] = [];
+  let last = 0;
+  const watch = {
+    sent: (bytes: number, totalBytes: number) => {
+      expect(bytes).toBeGreaterThan(last);
+      last = bytes;
+      told.push(`sent of ${totalBytes}`);
+    },
+    waiting: () => void told.push('waiting'),
+  };
+  const { build } = await at.upload({ format: 'raw', watch });
+  expect(last).toBe(DISK);
+  expect([...new Set(told)]).toEqual([`sent of ${build.outputLength}`, 'waiting']);
+  expect(told.lastIndexOf(`sent of ${DISK}`)).toBeLessThan(told.indexOf('waiting'));
+});
+
+test('"HOST_IS_SLAVE" in the middle: the pool has got another master; nothing stays, and the new one is named', async () => {
+  const at = await scene(SIZE);
+  at.pool.answers.set('task.create', () => {
+    throw new ReplayError('HOST_IS_SLAVE', '10.0.0.2');
+  });
+  expect(await thrownBy(at.upload())).toMatchObject({
+    ...hasCode('HOST_IS_SLAVE'),
+    parameters: ['10.0.0.2'],
+    leftBehind: 'nothing: the VDI was destroyed',
+  });
+  await expectUndone(at);
 });
 
 test('a task whose reference is lost with the answer of task.create is destroyed, and the VDI too', async () => {
