@@ -1,4 +1,5 @@
 import { rm } from 'node:fs/promises';
+import { invariant } from '../errors.js';
 import type { Chunk, UploadSource } from '../io/chunk.js';
 import type { Sink } from '../io/sink.js';
 import { Spool } from '../io/spool.js';
@@ -9,6 +10,7 @@ import type { ImageIdentity } from './identity.js';
 import type { DecoyWatch } from './decoy-watch.js';
 import { openImageMaker } from './open-maker.js';
 import { filesystemOf, type BuildOptions, type Progress } from './options.js';
+import { secondPass } from './second-pass.js';
 import type { ImageMaker } from './template.js';
 import { UploadGuard, type PassOn, type UploadFindings } from './upload-guard.js';
 
@@ -34,11 +36,14 @@ export interface WrittenImage {
   readonly spooled: boolean;
 }
 
-/** An upload of known length that was verified as a whole and is kept in a file without a name. */
-export interface SpooledUpload {
+/** An upload of known length that was verified as a whole, and can be had once more. */
+export interface VerifiedUpload {
+  /** Hands out what was verified, or fails. */
   readonly source: UploadSource;
   readonly findings: UploadFindings;
   readonly guard: UploadGuard;
+  /** Whether it is kept in a file without a name. */
+  readonly spooled: boolean;
 }
 
 export async function openMaker(job: Job): Promise<ImageMaker> {
@@ -59,11 +64,11 @@ export interface Room {
   readonly scratchBytes: number;
 }
 
-export async function startGuard(job: Job, room: Room): Promise<UploadGuard> {
+export async function startGuard(job: Job, room: Room, wantDigest = false): Promise<UploadGuard> {
   const { options, source, environment, virtualSize: imageBytes } = job;
   const guard = await UploadGuard.start({
     verify: options.verify,
-    wantDigest: options.digest === true,
+    wantDigest: wantDigest || options.digest === true,
     name: source.name,
     announcedLength: source.contentLength,
     imageBytes,
@@ -105,7 +110,7 @@ export async function pumpUpload(
 }
 
 /** Keeps and verifies the whole upload first: it has no length, or nothing may be sent before the verdict. */
-export async function spoolUpload(job: Job, room: Room): Promise<SpooledUpload> {
+export async function spoolUpload(job: Job, room: Room): Promise<VerifiedUpload> {
   const spool = new Spool(job.options.spoolFolder ?? job.environment.temporaryFolder);
   job.cleanup.add(() => spool.close());
   const guard = await startGuard(job, room);
@@ -113,5 +118,18 @@ export async function spoolUpload(job: Job, room: Room): Promise<SpooledUpload> 
     spool.append(bytes);
     done();
   });
-  return { source: spool.source(job.source.name), findings: await guard.findings(), guard };
+  const source = spool.source(job.source.name);
+  return { source, findings: await guard.findings(), guard, spooled: true };
+}
+
+/**
+ * Verifies the whole upload where it lies, in a pass of its own: of a file that can be read again nothing needs to be
+ * kept. What is read in the second pass is held against the digest of the first.
+ */
+export async function verifyInPlace(job: Job, room: Room): Promise<VerifiedUpload> {
+  const guard = await startGuard(job, room, true);
+  await pumpUpload(job, job.source, guard, 'verify', (_bytes, done) => done());
+  const findings = await guard.findings();
+  invariant(findings.sha256 !== undefined, 'a digest was asked for');
+  return { source: secondPass(job.source, findings.sha256), findings, guard, spooled: false };
 }

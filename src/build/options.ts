@@ -52,7 +52,7 @@ export interface VerifyOption {
 
 /** Bytes so far, for progress bars. `totalBytes` is undefined while the length is unknown. */
 export interface Progress {
-  readonly phase: 'spool' | 'write';
+  readonly phase: 'spool' | 'verify' | 'write';
   readonly bytes: number;
   readonly totalBytes: number | undefined;
 }

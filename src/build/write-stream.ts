@@ -9,6 +9,7 @@ import {
   pumpUpload,
   spoolUpload,
   startGuard,
+  verifyInPlace,
   type Job,
   type Room,
   type WrittenImage,
@@ -18,34 +19,36 @@ import { identityFor, planFor } from './plan-image.js';
 
 /**
  * Builds into a stream, where every byte goes out in the order of the output. A dynamic VHD flows as the upload
- * comes, and its seal waits for the verdict; a raw image starts with its superblock, so the upload is spooled and
- * verified before the first byte goes out.
+ * comes, and its seal waits for the verdict; a raw image starts with its superblock, so the upload is verified before the
+ * first byte goes out: where it lies, if it can be read again, else in a spool.
  */
 export async function writeStream(job: Job): Promise<WrittenImage> {
   const { sink, stop, options } = job;
   const unmeasured = job.source.contentLength === undefined;
   // The template is made when the length is known; until then the whole image is the limit.
   const wholeImage: Room = { capacityBytes: job.virtualSize, scratchBytes: job.virtualSize };
-  let spooled = unmeasured ? await spoolUpload(job, wholeImage) : undefined;
-  const payloadLength = spooled === undefined ? job.source.contentLength : spooled.source.contentLength;
-  invariant(payloadLength !== undefined, 'a spooled upload has a length');
+  let verified = unmeasured ? await spoolUpload(job, wholeImage) : undefined;
+  const payloadLength = verified === undefined ? job.source.contentLength : verified.source.contentLength;
+  invariant(payloadLength !== undefined, 'a verified upload has a length');
 
   const identity = identityFor(options, job.virtualSize, payloadLength);
   const template = await (await openMaker(job)).make(payloadLength, identity);
   const plan = planFor(options.format, template.facts, identity);
   trace('plan', () => `\n${describePlan(plan)}`);
   const room: Room = { capacityBytes: job.virtualSize, scratchBytes: template.scratchBytes };
-  if (!streamsInOnePass(plan)) spooled ??= await spoolUpload(job, room);
+  if (!streamsInOnePass(plan)) {
+    verified ??= await (job.source.repeatable === true ? verifyInPlace : spoolUpload)(job, room);
+  }
 
-  const guard = spooled === undefined ? await startGuard(job, room) : undefined;
+  const guard = verified === undefined ? await startGuard(job, room) : undefined;
   const { body, seal } = emissionForStream(plan);
-  let findings = spooled?.findings;
+  let findings = verified?.findings;
   if (guard === undefined) {
     await template.checked;
-    spooled?.guard.requireScratch(template.scratchBytes);
+    verified?.guard.requireScratch(template.scratchBytes);
     await sink.begin?.(plan.totalLength);
     const writer = new PlanWriter(plan.entries, template.file, sink);
-    await pumpUpload(job, spooled?.source ?? job.source, undefined, 'write', writer.accept.bind(writer));
+    await pumpUpload(job, verified?.source ?? job.source, undefined, 'write', writer.accept.bind(writer));
     await writer.finish();
   } else {
     await sink.begin?.(plan.totalLength);
@@ -62,5 +65,11 @@ export async function writeStream(job: Job): Promise<WrittenImage> {
   stop.signal.throwIfAborted();
   await sink.commit(plan.totalLength);
   invariant(findings !== undefined, 'the upload was judged');
-  return { plan, identity, findings, scratchBytes: template.scratchBytes, spooled: spooled !== undefined };
+  return {
+    plan,
+    identity,
+    findings,
+    scratchBytes: template.scratchBytes,
+    spooled: verified?.spooled ?? false,
+  };
 }

@@ -96,8 +96,16 @@ const TABLE: Readonly<Record<string, Translate>> = {
     hint: 'what it has printed is above; it must print an info document when it is run with "info"',
     leftBehind: 'no patch and no VDI: the server has removed what came',
   }),
-  MAP_DUPLICATE_KEY: () => ({ kind: 'sink', message: 'that key is there already' }),
-  MESSAGE_DEPRECATED: () => ({ kind: 'sink', message: 'the server does not offer that any more' }),
+  MAP_DUPLICATE_KEY: () => ({
+    kind: 'sink',
+    message: 'that key is there already',
+    hint: 'somebody else has written it meanwhile: look again, then run it again',
+  }),
+  MESSAGE_DEPRECATED: () => ({
+    kind: 'sink',
+    message: 'the server does not offer that any more',
+    hint: 'it is a newer XenServer or XCP-ng, which applies its own updates: patch-vdi upload stores a patch there as a VDI',
+  }),
   MESSAGE_METHOD_UNKNOWN: (parameters) => ({
     kind: 'sink',
     message: `the server does not know the call ${word(parameters, 0, 'that was made')}`,
@@ -123,8 +131,16 @@ const TABLE: Readonly<Record<string, Translate>> = {
     message: `there is not enough space on the server: ${word(parameters, 0, 'it does not say where')}`,
     hint: 'a patch needs a VDI of four times its size: see patch-vdi pool srs, remove old VDIs, or choose another one with --sr',
   }),
-  PATCH_ALREADY_APPLIED: () => ({ kind: 'sink', message: 'that host has the patch already' }),
-  PATCH_ALREADY_EXISTS: () => ({ kind: 'sink', message: 'the pool has that patch already' }),
+  PATCH_ALREADY_APPLIED: () => ({
+    kind: 'sink',
+    message: 'that host has the patch already',
+    hint: 'nothing needs to be done; patch-vdi pool patches lists which hosts have it',
+  }),
+  PATCH_ALREADY_EXISTS: () => ({
+    kind: 'sink',
+    message: 'the pool has that patch already',
+    hint: 'patch-vdi pool patches lists it; patch-vdi pool destroy removes it, if it is to be uploaded again',
+  }),
   PATCH_APPLY_FAILED: () => ({
     kind: 'tool',
     message: 'the patch failed while it was being applied',
@@ -203,6 +219,7 @@ const TABLE: Readonly<Record<string, Translate>> = {
   VALUE_NOT_SUPPORTED: (parameters) => ({
     kind: 'usage',
     message: `the server does not take that value${parameters[0] === undefined ? '' : ` as ${word(parameters, 0, '')}`}`,
+    hint: `it may be of another version; ${LOG}`,
   }),
   VDI_IN_USE: () => ({
     kind: 'sink',

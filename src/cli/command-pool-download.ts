@@ -3,6 +3,7 @@ import { PatchVdiError } from '../errors.js';
 import type { Sink } from '../io/sink.js';
 import { describeBytes } from '../units.js';
 import type { ServerDownload } from '../xenapi/get-stream.js';
+import type { PatchRecord, VdiRecord } from '../xenapi/records.js';
 import { addPoolOptions, withPool, type PoolScene, type RawPoolOptions } from './pool-options.js';
 import { requireDataOutput } from './data-output.js';
 import type { CommandContext } from './program.js';
@@ -17,14 +18,20 @@ interface RawDownloadOptions extends RawPoolOptions {
 }
 
 const NOTES = `
-Exit codes: 0 all of it was written; 2 usage, 5 space, 8 the server refused,
-the connection broke, or the output failed. After a failure no file has the
-output's name.`;
+Of a VDI that "upload" has stored (pool patches lists them, too) the patch is
+read out of the disk, and held against the SHA-256 in the VDI's other_config.
+
+Exit codes: 0 all of it was written; 2 usage, 5 space, 6 the VDI holds no patch,
+or not the one that was uploaded, 8 the server refused, the connection broke, or
+the output failed. After a failure no file has the output's name.`;
 
 interface Downloaded {
+  /** Of the record, or of the VDI. */
   readonly uuid: string;
   readonly nameLabel: string;
   readonly sizeBytes: number;
+  /** Of what came out of a VDI; lower-case hex. */
+  readonly sha256?: string;
 }
 
 async function openOutput(raw: RawDownloadOptions, signal: AbortSignal): Promise<Sink> {
@@ -57,33 +64,64 @@ function requireSize(found: number | undefined, expected: number, server: string
   });
 }
 
+/** What moves the bytes into an output that is open. */
+type Fetch = (sink: Sink, onBytes: (bytes: number, totalBytes: number) => void) => Promise<Downloaded>;
+
+function fromRecord({ connection }: PoolScene, { uuid, size, name_label: nameLabel }: PatchRecord): Fetch {
+  return async (sink, onBytes) => {
+    const { downloadPatch } = await import('../xenapi/transfer.js');
+    const { writeChunks } = await import('../inspect/extract.js');
+    const sizeBytes = await downloadPatch(connection, uuid, async (download) => {
+      requireSize(download.contentLength, size, connection.name);
+      return await writeChunks(fileChunks(download), sink, (bytes) => onBytes(bytes, size));
+    });
+    return { uuid, nameLabel, sizeBytes };
+  };
+}
+
+function fromVdi({ connection, warn }: PoolScene, ref: string, record: VdiRecord): Fetch {
+  return async (sink, onBytes) => {
+    const { downloadVdi } = await import('../upload/download-vdi.js');
+    const { isAsUploaded, ...found } = await downloadVdi(connection, ref, record, sink, onBytes);
+    if (!isAsUploaded) warn('the VDI does not say which bytes were put into it: verify what came out of it');
+    return { uuid: record.uuid, nameLabel: record.name_label, ...found };
+  };
+}
+
+/** A record of a patch that is called so; where there is none, a VDI. */
+async function findSource(scene: PoolScene, wanted: string): Promise<Fetch> {
+  const { connection } = scene;
+  const { findObject, isCalled } = await import('../xenapi/find-object.js');
+  const { listVdis, isOfPatch, patchRecords } = await import('../xenapi/inventory.js');
+  const patches = await patchRecords(connection);
+  const list = 'patch-vdi pool patches';
+  if (isCalled(patches, wanted)) return fromRecord(scene, findObject('patch', patches, wanted, list)[1]);
+  const entries = await listVdis(connection, true);
+  const vdis = Object.fromEntries(entries.map(({ ref, record }) => [ref, record]));
+  if (isCalled(vdis, wanted)) return fromVdi(scene, ...findObject('VDI', vdis, wanted, list));
+  // Nothing is called so: the error lists patches, and not the disks of VMs.
+  const stored = entries.filter((entry) => isOfPatch(entry) && entry.patch === undefined);
+  if (stored.length === 0) return fromRecord(scene, findObject('patch', patches, wanted, list)[1]);
+  const named = Object.fromEntries(stored.map(({ ref, record }) => [ref, record]));
+  return fromVdi(scene, ...findObject('patch', named, wanted, list));
+}
+
 async function fetchPatch(
-  { connection }: PoolScene,
+  scene: PoolScene,
   wanted: string,
   raw: RawDownloadOptions,
   signal: AbortSignal,
 ): Promise<Downloaded> {
-  const { findObject } = await import('../xenapi/find-object.js');
-  const { PATCHES } = await import('../xenapi/records.js');
-  const { downloadPatch } = await import('../xenapi/transfer.js');
-  const { writeChunks } = await import('../inspect/extract.js');
-  const patches = await connection.callAs(PATCHES, 'pool_patch.get_all_records');
-  const [, record] = findObject('patch', patches, wanted, 'patch-vdi pool patches');
+  const fetch = await findSource(scene, wanted);
   const sink = await openOutput(raw, signal);
   const showBar = process.stderr.isTTY && raw.progress && raw.quiet !== true && raw.json !== true;
   const bar = showBar ? await startProgressBar() : undefined;
   try {
-    const totalBytes = record.size;
-    const written = await downloadPatch(connection, record.uuid, async (download) => {
-      requireSize(download.contentLength, totalBytes, connection.name);
-      return await writeChunks(
-        fileChunks(download),
-        sink,
-        bar && ((bytes) => bar.report({ phase: 'write', bytes, totalBytes })),
-      );
-    });
-    await sink.commit(written);
-    return { uuid: record.uuid, nameLabel: record.name_label, sizeBytes: written };
+    const downloaded = await fetch(sink, (bytes, totalBytes) =>
+      bar?.report({ phase: 'write', bytes, totalBytes }),
+    );
+    await sink.commit(downloaded.sizeBytes);
+    return downloaded;
   } finally {
     bar?.stop();
     await sink.discard();
@@ -111,6 +149,7 @@ async function download(wanted: string, raw: RawDownloadOptions, context: Comman
     const fields = [
       ['patch', result.uuid],
       ['name', result.nameLabel],
+      ['SHA-256', result.sha256],
       ['to', output],
     ] as const;
     const lines = [`downloaded ${describeBytes(result.sizeBytes)}`, ...fieldLines(fields, columnsOf(stream))];
@@ -122,7 +161,7 @@ export function poolDownloadCommand(context: CommandContext): Command {
   const command = new Command('download')
     .summary('fetch a patch from a pool')
     .description('Fetches the bytes of a patch from a pool, as they were uploaded.')
-    .argument('<patch>', 'uuid, the start of one, or name')
+    .argument('<patch>', 'of a patch, or of the VDI that holds one: uuid, the start of one, or name')
     .requiredOption('-o, --output <file>', 'a new file; - for standard output')
     .option('--force', 'replace an existing file');
   return addPoolOptions(command)

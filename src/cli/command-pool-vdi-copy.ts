@@ -23,6 +23,7 @@ async function copy({ connection }: PoolScene, wanted: string, raw: RawCopyOptio
   const { SRS, VDI, VDIS } = await import('../xenapi/records.js');
   const { afterwards } = await import('../xenapi/server-failure.js');
   const { copyVdi } = await import('../xenapi/transfer.js');
+  const { labelled, readLabels } = await import('../xenapi/vdi-labels.js');
   const vdis = await connection.callAs(VDIS, 'VDI.get_all_records');
   const [vdi, from] = findObject('VDI', vdis, wanted, 'patch-vdi pool vdis --all');
   const srs = await connection.callAs(SRS, 'SR.get_all_records');
@@ -35,9 +36,15 @@ async function copy({ connection }: PoolScene, wanted: string, raw: RawCopyOptio
     ((fraction: number) =>
       bar.report({ phase: 'copy', bytes: Math.round(fraction * totalBytes), totalBytes }));
   const ref = await copyVdi(connection, vdi, sr, onFraction).finally(() => bar?.stop());
-  const { uuid, name_label: nameLabel } = await afterwards(connection.address, 'the copy', () =>
-    connection.callAs(VDI, 'VDI.get_record', ref),
-  );
+  const { uuid, name_label: nameLabel } = await afterwards(connection.address, 'the copy', async () => {
+    const made = await connection.callAs(VDI, 'VDI.get_record', ref);
+    // So that it is found again as what it is, also where a copy does not keep them.
+    const labels = readLabels(from.other_config);
+    if (labels !== undefined && readLabels(made.other_config) === undefined) {
+      await connection.call('VDI.set_other_config', ref, labelled(made.other_config, labels));
+    }
+    return made;
+  });
   return { from: from.uuid, uuid, nameLabel, srUuid: to.uuid, srName: to.name_label };
 }
 

@@ -1,9 +1,11 @@
 import { basename } from 'node:path';
 import { Command, Option } from 'commander';
 import type { BuildInput } from '../build/build-image.js';
+import type { Progress } from '../build/options.js';
 import { PatchVdiError } from '../errors.js';
 import type { Plan } from '../plan/plan.js';
 import type { FormatChoice, UploadPlace } from '../upload/choose-place.js';
+import type { ImportWatch } from '../upload/import-sink.js';
 import type { UploadedImage } from '../upload/upload-image.js';
 import { describeBytes } from '../units.js';
 import { addShapeOptions, readShapeOptions, type RawImageOptions } from './image-options.js';
@@ -158,12 +160,21 @@ async function run(
   const { uploadImage } = await import('../upload/upload-image.js');
   const showBar = process.stderr.isTTY && raw.progress && raw.quiet !== true && raw.json !== true;
   const bar = showBar ? await startProgressBar() : undefined;
+  // A raw image is much longer than its upload: what counts is what goes out.
+  const onProgress = (progress: Progress): void => {
+    if (progress.phase !== 'write') bar?.report(progress);
+  };
+  const watch: ImportWatch = {
+    sent: (bytes, totalBytes) => bar?.report({ phase: 'send', bytes, totalBytes }),
+    waiting: (fraction) => bar?.report({ phase: 'wait', bytes: fraction, totalBytes: 1 }),
+  };
   const uploaded = await uploadImage({
     connection,
     place,
     nameLabel: nameOf(upload, raw),
     version: packageVersion(),
-    build: { ...build, onProgress: bar && ((progress) => bar.report(progress)) },
+    build: { ...build, ...(bar === undefined ? {} : { onProgress }) },
+    watch: bar === undefined ? undefined : watch,
   }).finally(() => bar?.stop());
   printUploaded(uploaded, place, scene, raw, context);
 }

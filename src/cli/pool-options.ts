@@ -1,12 +1,14 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Option, type Command } from 'commander';
+import type { ServerTimeouts } from '../xenapi/exchange.js';
 import type { ServerTrust } from '../xenapi/trust.js';
 import type { XenConnection } from '../xenapi/connection.js';
 import { PatchVdiError } from '../errors.js';
 import { defaultStateFolder } from './environment.js';
 import { readPassword, refusePasswordOption } from './password.js';
 import type { CommandContext } from './program.js';
+import { collect, seconds } from './source-options.js';
 import { columnsOf, visibleLines } from './text.js';
 
 /** Options of every command that talks to a pool, as commander hands them over. */
@@ -15,9 +17,21 @@ export interface RawPoolOptions {
   readonly user: string;
   readonly passwordFile?: string;
   readonly caFile?: string;
-  readonly fingerprint?: string;
+  readonly fingerprint?: readonly string[];
   readonly state?: string;
   readonly json?: boolean;
+  /** Of commands that have it: also how long the server may stand still. */
+  readonly idleTimeout?: string;
+}
+
+/** The longest that a timer can run, in seconds. */
+const MAX_STALL_SECONDS = 2_147_483;
+
+/** @throws PatchVdiError `usage` */
+function timeoutsOf({ idleTimeout }: RawPoolOptions): Partial<ServerTimeouts> {
+  const given = seconds(idleTimeout);
+  if (given === undefined) return {};
+  return { stall: Math.min(given === 0 ? MAX_STALL_SECONDS : given, MAX_STALL_SECONDS) * 1000 };
 }
 
 const DEFAULT_URL = 'https://localhost:8443';
@@ -32,7 +46,11 @@ export function addPoolOptions(command: Command): Command {
       'a file with the password, - for standard input; default: PATCH_VDI_PASSWORD, or asked for',
     )
     .option('--ca-file <file>', 'trust the certificates in that file')
-    .option('--fingerprint <sha256>', 'trust exactly the certificate with that SHA-256')
+    .option(
+      '--fingerprint <sha256>',
+      'trust exactly the certificate with that SHA-256 (repeatable: one for each host of the pool)',
+      collect,
+    )
     .option(
       '--state <folder>',
       'the state folder of a server on this machine, whose certificate is trusted; default: where "serve" has it',
@@ -97,6 +115,7 @@ export async function withPool<Result>(
       process.stderr.write(`${visibleLines(`warning: ${words}`, columnsOf(process.stderr))}\n`);
     }
   };
+  const timeouts = timeoutsOf(raw);
   const trust = await trustOf(raw);
   const { parseServerUrl } = await import('../xenapi/server-address.js');
   const { name } = parseServerUrl(raw.url);
@@ -116,6 +135,7 @@ export async function withPool<Result>(
       credentials: { user: raw.user, password },
       trust,
       signal,
+      timeouts,
     });
     return await work({ connection, warn, warnings });
   } catch (error) {

@@ -3,7 +3,8 @@ import { openBarLine } from './bar-line.js';
 
 /** How far something is that moves bytes. */
 export interface BarProgress {
-  readonly phase: 'spool' | 'write' | 'verify' | 'send' | 'copy';
+  readonly phase: 'spool' | 'write' | 'verify' | 'send' | 'copy' | 'wait';
+  /** While others work, `wait`: parts of theirs. */
   readonly bytes: number;
   /** Undefined while nobody knows. */
   readonly totalBytes: number | undefined;
@@ -15,6 +16,7 @@ const PHASE_NAMES: Readonly<Record<BarProgress['phase'], string>> = {
   verify: 'verifying',
   send: 'sending',
   copy: 'copying',
+  wait: 'waiting for the pool',
 };
 
 /** A bar on stderr. `report` is on the hot path: it only takes notes; a timer draws. */
@@ -43,7 +45,9 @@ export function progressTexts(
   progress: BarProgress,
   bytesPerSecond: number,
 ): { amount: string; rate: string; left: string } {
-  const { bytes, totalBytes } = progress;
+  const { phase, bytes, totalBytes } = progress;
+  // Nobody knows how long others take.
+  if (phase === 'wait') return { amount: '', rate: '', left: '' };
   const left = totalBytes === undefined ? '' : describeSeconds((totalBytes - bytes) / bytesPerSecond);
   return {
     amount: totalBytes === undefined ? iec(bytes) : `${iec(bytes)} / ${iec(totalBytes)}`,

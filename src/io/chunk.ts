@@ -16,8 +16,10 @@ export interface UploadSource {
   readonly name: string;
   /** Bytes that are announced, or undefined. What really comes may be more or less: the receiver counts. */
   readonly contentLength: number | undefined;
+  /** The length is known, and `pump` may be called again when it has ended: it hands out the whole upload once more. */
+  readonly repeatable?: boolean;
   /**
-   * Hands out the upload from its first byte to its end, once.
+   * Hands out the upload from its first byte to its end; once, unless it is repeatable.
    *
    * @throws what the receiver throws; the reason of `abortSignal`; PatchVdiError `upload` when it breaks off
    */

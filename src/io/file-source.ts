@@ -21,8 +21,11 @@ const BUFFER_COUNT = 4;
 export class FileSource implements UploadSource {
   readonly name: string;
   readonly contentLength: number | undefined;
+  /** With a descriptor's own position there is no way back. */
+  readonly repeatable: boolean;
   readonly #fd: number;
   readonly #ownsFd: boolean;
+  readonly #startOffset: number | null;
   #position: number | null;
   #closed = false;
   #reading: Promise<unknown> = Promise.resolve();
@@ -37,13 +40,16 @@ export class FileSource implements UploadSource {
     this.name = name;
     this.contentLength = contentLength;
     this.#fd = fd;
+    this.#startOffset = startOffset;
     this.#position = startOffset;
+    this.repeatable = startOffset !== null && contentLength !== undefined;
     this.#ownsFd = ownsFd;
   }
 
   async pump(receive: ChunkReceiver, abortSignal: AbortSignal): Promise<void> {
     const pool = new BufferPool(BUFFER_COUNT, CHUNK_BYTES);
     abortSignal.throwIfAborted();
+    this.#position = this.#startOffset;
     let wake: (() => void) | undefined;
     pool.onGive(() => wake?.());
     const onAbort = (): void => wake?.();

@@ -60,6 +60,7 @@ export function watchSource(source: UploadSource, milliseconds: number): UploadS
   return {
     name: source.name,
     contentLength: source.contentLength,
+    repeatable: source.repeatable === true,
     close: () => source.close(),
     async pump(receive, abortSignal) {
       const stalled = new AbortController();

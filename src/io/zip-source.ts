@@ -21,6 +21,7 @@ const READ_ONLY = { read, close: (_fd: number, done: () => void): void => done()
 class ZipSource implements UploadSource {
   readonly name: string;
   readonly contentLength: number;
+  readonly repeatable = true;
   readonly #fd: number;
   readonly #member: ZipMember;
   readonly #ownsFd: boolean;

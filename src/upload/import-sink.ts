@@ -82,6 +82,17 @@ class ImportBody extends WritableSink {
   }
 }
 
+/** What an import has left in its VDI; the whole image, or a part of a raw one, may mount. */
+export type ImportedContents = 'no image' | 'part of a raw image' | 'whole';
+
+/** How far an import is. Called from the hot path: keep it short. */
+export interface ImportWatch {
+  /** Bytes of the image that were handed to the connection, of all that are to go. */
+  readonly sent: (bytes: number, totalBytes: number) => void;
+  /** All has gone out; the pool works on. @param fraction of its task, 0 to 1 */
+  readonly waiting: (fraction: number) => void;
+}
+
 export interface ImportSinkOptions {
   readonly connection: XenConnection;
   /** Reference of the VDI. */
@@ -94,6 +105,7 @@ export interface ImportSinkOptions {
   /** For messages: the SR and the VDI. */
   readonly name: string;
   readonly stop: AbortController;
+  readonly watch?: ImportWatch | undefined;
 }
 
 /**
@@ -165,9 +177,10 @@ export class ImportSink implements Sink {
     });
   }
 
-  /** Whether all of the image went out. */
-  get sealed(): boolean {
-    return this.#sealed;
+  /** What the VDI may hold: a raw image starts with its superblock, a VHD ends with it. */
+  get contents(): ImportedContents {
+    if (this.#sealed) return 'whole';
+    return this.#options.format === 'raw' && this.#sent > 0 ? 'part of a raw image' : 'no image';
   }
 
   #begun(): WatchedSink {
@@ -175,15 +188,20 @@ export class ImportSink implements Sink {
     return this.#watched;
   }
 
+  #count(bytes: number): void {
+    this.#sent = bytes;
+    const { watch } = this.#options;
+    if (this.#totalLength !== undefined) watch?.sent(bytes, this.#totalLength);
+    if (bytes === this.#totalLength) this.#sealed = true;
+  }
+
   write(bytes: Uint8Array, position: number, done?: () => void): void {
-    this.#sent = position + bytes.length;
-    if (this.#sent === this.#totalLength) this.#sealed = true;
+    this.#count(position + bytes.length);
     this.#begun().write(bytes, position, done);
   }
 
   writeZeros(position: number, length: number): void {
-    this.#sent = position + length;
-    if (this.#sent === this.#totalLength) this.#sealed = true;
+    this.#count(position + length);
     this.#begun().writeZeros(position, length);
   }
 
@@ -201,11 +219,13 @@ export class ImportSink implements Sink {
     this.#watch.abort();
     const body = this.#body;
     invariant(body !== undefined, 'what is watched is there');
-    const { connection, task } = this.#options;
+    const { connection, task, watch } = this.#options;
     const { stall, farewell } = connection.timeouts;
     try {
       // A host that says no on the connection has nothing more to do for the task.
+      watch?.waiting(0);
       await followTask(connection, task, OPERATION, {
+        onFraction: watch?.waiting,
         stall: () => (body.laterAnswer === undefined ? stall : Math.min(stall, farewell)),
       });
     } catch (error) {

@@ -2,14 +2,42 @@ import type { Image } from '../inspect/image.js';
 import { openImage } from '../inspect/open-image.js';
 import { ForwardReader } from '../io/forward-reader.js';
 import { IterableSource } from '../io/iterable-source.js';
+import { printable } from '../signature/printable.js';
 import type { XenConnection } from '../xenapi/connection.js';
 import type { VdiRecord } from '../xenapi/records.js';
+import { serverFailure } from '../xenapi/server-failure.js';
 
 /** An image in a pool. */
 export interface OpenedVdi {
   readonly image: Image;
   /** Closes the connection: the rest of the disk is never read. */
   readonly close: () => Promise<void>;
+}
+
+/** Behind its 200 a host may say that it has failed, as another answer in the body: so much is looked at. */
+const TAIL_BYTES = 1024;
+const LATER_ANSWER = /HTTP\/1\.[01] ([45]\d\d[^\r\n]{0,100})/;
+
+/** The bytes of an export. One that ends before the disk does was given up by its host. */
+async function* wholeExport(
+  { address }: XenConnection,
+  chunks: AsyncIterable<Uint8Array>,
+  sizeBytes: number,
+): AsyncGenerator<Uint8Array> {
+  let bytes = 0;
+  let tail = Buffer.alloc(0);
+  for await (const chunk of chunks) {
+    bytes += chunk.length;
+    tail = Buffer.concat([tail, chunk.subarray(-TAIL_BYTES)]).subarray(-TAIL_BYTES);
+    yield chunk;
+  }
+  if (bytes >= sizeBytes) return;
+  const said = LATER_ANSWER.exec(tail.toString('latin1'))?.[1];
+  throw serverFailure(address, 'the export of the VDI ended too early', {
+    found: said === undefined ? `${bytes} bytes` : `${printable(said, 100)}, after its first answer`,
+    expected: `${sizeBytes} bytes, the size of the disk`,
+    hint: 'run it again; the log of the host that has the SR says more',
+  });
 }
 
 /**
@@ -27,7 +55,8 @@ export async function openVdi(
   const download = await connection.getStream('/export_raw_vdi', { vdi, format: 'raw' }, true);
   const signal = connection.signal ?? new AbortController().signal;
   const name = `VDI ${uuid} at ${connection.name}`;
-  const source = new IterableSource(name, download.chunks, download.contentLength ?? sizeBytes);
+  const chunks = wholeExport(connection, download.chunks, sizeBytes);
+  const source = new IterableSource(name, chunks, download.contentLength ?? sizeBytes);
   // The download has a patience of its own.
   const reader = new ForwardReader(name, source, { abortSignal: signal, idleMilliseconds: undefined });
   const closeAll = async (): Promise<void> => {

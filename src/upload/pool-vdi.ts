@@ -8,6 +8,7 @@ import type { XenConnection } from '../xenapi/connection.js';
 import { REFERENCE, VDI, VDIS } from '../xenapi/records.js';
 import { isXenApiError } from '../xenapi/xen-api-error.js';
 import { UPLOAD_KEY } from '../xenapi/vdi-labels.js';
+import type { ImportedContents } from './import-sink.js';
 
 /** A VDI that was made for an upload. */
 export interface PoolVdi {
@@ -142,6 +143,12 @@ async function destroyLost(connection: XenConnection, uploadId: string): Promise
 
 const NEVER_SEEN = new Error('the pool does not have one now');
 
+const STATES: Readonly<Record<ImportedContents, string>> = {
+  'no image': 'its image is not complete, and does not mount',
+  'part of a raw image': 'its image is not complete, but may mount',
+  whole: 'it may hold the whole image',
+};
+
 /** What an upload that has failed may have left. */
 export interface FailedUpload {
   /** Its reference; undefined when it is not known whether there is one: the answer to `VDI.create` was lost. */
@@ -149,8 +156,7 @@ export interface FailedUpload {
   /** As far as it is known. */
   readonly uuid: string | undefined;
   readonly uploadId: string;
-  /** All of the image went out: then it may mount. */
-  readonly sealed: boolean;
+  readonly contents: ImportedContents;
 }
 
 /**
@@ -160,7 +166,7 @@ export interface FailedUpload {
  */
 export async function removeUpload(
   connection: XenConnection,
-  { ref, uuid, uploadId, sealed }: FailedUpload,
+  { ref, uuid, uploadId, contents }: FailedUpload,
 ): Promise<string> {
   const failure =
     ref === undefined ? await destroyLost(connection, uploadId) : await destroyPatiently(connection, ref);
@@ -169,6 +175,5 @@ export async function removeUpload(
   if (uuid === undefined) {
     return `perhaps an empty VDI, with ${UPLOAD_KEY}=${uploadId} in its other_config (${why}): patch-vdi pool vdis shows it`;
   }
-  const state = sealed ? 'it may hold the whole image' : 'its image is not complete, and does not mount';
-  return `VDI ${uuid}, which could not be destroyed (${why}); ${state}; patch-vdi pool vdi-destroy ${uuid} destroys it`;
+  return `VDI ${uuid}, which could not be destroyed (${why}); ${STATES[contents]}; patch-vdi pool vdi-destroy ${uuid} destroys it`;
 }

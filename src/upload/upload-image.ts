@@ -2,13 +2,14 @@ import { randomUUID } from 'node:crypto';
 import { buildInto, type BuildInput, type BuildResult } from '../build/build-image.js';
 import { DEFAULT_LEFT_BEHIND, PatchVdiError, isPatchVdiError } from '../errors.js';
 import type { XenConnection } from '../xenapi/connection.js';
-import { REFERENCE, VDI } from '../xenapi/records.js';
+import { createTask } from '../xenapi/make-task.js';
+import { VDI } from '../xenapi/records.js';
 import { lostConnection } from '../xenapi/server-failure.js';
 import { cancelTask, destroyTask } from '../xenapi/tasks.js';
 import { labelled, type VdiLabels } from '../xenapi/vdi-labels.js';
 import { XenApiError, isXenApiError } from '../xenapi/xen-api-error.js';
 import { requireSpace, type UploadPlace } from './choose-place.js';
-import { ImportSink } from './import-sink.js';
+import { ImportSink, type ImportWatch } from './import-sink.js';
 import { createVdi, imageBytesFor, lookAtVdi, removeUpload, type PoolVdi } from './pool-vdi.js';
 
 export interface UploadImageOptions {
@@ -18,6 +19,7 @@ export interface UploadImageOptions {
   /** The upload and its verification; format and signal are those of the place and the connection. */
   readonly build: Omit<BuildInput, 'format' | 'signal' | 'digest'>;
   readonly nameLabel: string;
+  readonly watch?: ImportWatch | undefined;
   /** Of this program. */
   readonly version: string;
 }
@@ -60,19 +62,19 @@ class PoolUpload {
   }
 
   async #open(imageBytes: number, stop: AbortController): Promise<ImportSink> {
-    const { connection, place, nameLabel } = this.#options;
+    const { connection, place, nameLabel, watch } = this.#options;
     requireSpace(place, imageBytes, connection.name);
     stop.signal.throwIfAborted();
     this.#ref = await this.#create(imageBytes);
     const vdi = await lookAtVdi(connection, this.#ref);
     this.#vdi = vdi;
-    const made = await connection.callToMake('task.create', 'patch-vdi upload', nameLabel);
-    const task = connection.check(REFERENCE, 'task.create', made);
+    const task = await createTask(connection, 'patch-vdi upload', nameLabel);
     this.#task = task;
     this.#sink = new ImportSink({
       connection,
       task,
       stop,
+      watch,
       vdi: vdi.ref,
       format: place.format,
       imageBytes: imageBytesFor(vdi, imageBytes, connection.name),
@@ -130,7 +132,7 @@ class PoolUpload {
       ref: this.#ref,
       uuid: this.#vdi?.uuid,
       uploadId: this.#id,
-      sealed: this.#sink?.sealed ?? false,
+      contents: this.#sink?.contents ?? 'no image',
     });
   }
 }
@@ -153,8 +155,8 @@ function withLeftBehind(error: unknown, leftBehind: string): unknown {
 
 /**
  * An upload becomes a VDI of a pool: `VDI.create`, a task, `PUT /import_raw_vdi`, and labels in `other_config`. A VHD
- * goes in while the upload comes, with its seal withheld until the signature holds; a raw image is spooled and
- * verified first.
+ * goes in while the upload comes, with its seal withheld until the signature holds; a raw image is verified
+ * first, and then read once more, or spooled when it cannot be.
  *
  * Whatever fails or is stopped: the connection is closed, the task cancelled and destroyed, the VDI destroyed; the
  * error says when that could not be done.

@@ -1,7 +1,8 @@
 import { PatchVdiError, isPatchVdiError } from '../errors.js';
 import { printable } from '../signature/printable.js';
 import type { XenConnection } from './connection.js';
-import { HOSTS, REFERENCE, type HostRecord } from './records.js';
+import { startAsync } from './make-task.js';
+import { HOSTS, type HostRecord } from './records.js';
 import { serverFailure } from './server-failure.js';
 import {
   cancelAndWait,
@@ -96,9 +97,8 @@ export async function callPatch(
   onFraction?: OnFraction,
 ): Promise<string> {
   const operation = `pool_patch.${call}`;
-  const method = `Async.${operation}`;
   const parameters = host === undefined ? [patch] : [patch, host];
-  const task = connection.check(REFERENCE, method, await connection.callToMake(method, ...parameters));
+  const task = await startAsync(connection, operation, ...parameters);
   const follow = (): Promise<string> =>
     followTask(connection, task, operation, { onFraction, stall: () => SILENCE_MILLISECONDS });
   if (call === 'precheck') return await guardTask(connection, task, operation, follow);

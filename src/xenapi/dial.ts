@@ -13,6 +13,9 @@ const NO_TLS = /^(EPROTO|ERR_SSL_)/;
 const TRUST_HINT =
   '--ca-file FILE trusts the certificates in a file, --fingerprint SHA256 exactly one certificate; ask whoever runs the server for it';
 
+const WRONG_CERTIFICATE_HINT =
+  'somebody may stand between you and the server: ask whoever runs it for its fingerprint. Each host of a pool has a certificate of its own: --fingerprint may be given once for each';
+
 function dialFailure(address: ServerAddress, trust: ReadyTrust, cause: Error): PatchVdiError {
   const code = systemErrorCode(cause) ?? '';
   const found = causeWords(cause);
@@ -79,11 +82,13 @@ function wrongCertificate(
   const certificate = socket.getPeerX509Certificate();
   const found = certificate === undefined ? undefined : fingerprintOf(certificate);
   if (found !== undefined) CERTIFICATES.set(socket, found);
-  if (trust.kind !== 'certificate' || found === trust.sha256) return undefined;
+  if (trust.kind !== 'certificate') return undefined;
+  const trusted = [trust.sha256].flat();
+  if (found !== undefined && trusted.includes(found)) return undefined;
   return serverFailure(address, 'the server could not be trusted: its certificate is another one', {
     found: found === undefined ? 'no certificate' : fingerprintText(found),
-    expected: fingerprintText(trust.sha256),
-    hint: 'somebody may stand between you and the server; if its certificate was renewed, ask whoever runs it for the new fingerprint',
+    expected: trusted.map(fingerprintText).join(' or '),
+    hint: WRONG_CERTIFICATE_HINT,
   });
 }
 

@@ -34,6 +34,11 @@ function matches<Record extends NamedRecord>(
   );
 }
 
+/** Whether any object is called so, as {@link findObject} looks for it. */
+export function isCalled(records: Readonly<{ [ref: string]: NamedRecord }>, wanted: string): boolean {
+  return matches(Object.entries(records), wanted).length > 0;
+}
+
 /**
  * The one object that is called so: by its uuid, by the start of it (four characters or more) if no other begins like
  * that, or by its name if no other has it.

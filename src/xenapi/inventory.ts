@@ -141,7 +141,7 @@ async function withPlaces(connection: XenConnection, patches: Records<PatchRecor
 }
 
 /** All records of patches. A pool that knows nothing of patches has none. */
-async function patchRecords(connection: XenConnection): Promise<Records<PatchRecord>> {
+export async function patchRecords(connection: XenConnection): Promise<Records<PatchRecord>> {
   try {
     return await connection.callAs(PATCHES, 'pool_patch.get_all_records');
   } catch (error) {
@@ -207,6 +207,11 @@ export async function listRepositories(connection: XenConnection): Promise<SrEnt
 /** `Patch UUID (name-label)`, as the VDI of a patch is named. */
 const PATCH_VDI_NAME = /^Patch [0-9a-f-]{36} \(/;
 
+/** Whether a VDI is one of a patch: of a record, of an upload, or of a record that is gone. */
+export function isOfPatch({ record, patch, labels, unfinished }: VdiEntry): boolean {
+  return patch !== undefined || labels !== undefined || unfinished || PATCH_VDI_NAME.test(record.name_label);
+}
+
 /** VDIs of patches, also of ones whose record is gone; or all. By name. */
 export async function listVdis(connection: XenConnection, all: boolean): Promise<VdiEntry[]> {
   const vdis = await connection.callAs(VDIS, 'VDI.get_all_records');
@@ -221,9 +226,7 @@ export async function listVdis(connection: XenConnection, all: boolean): Promise
     labels: readLabels(record.other_config),
     unfinished: isUnfinished(record.other_config),
   }));
-  const isOurs = ({ record, patch, labels, unfinished }: VdiEntry): boolean =>
-    patch !== undefined || labels !== undefined || unfinished || PATCH_VDI_NAME.test(record.name_label);
-  return byName(entries.filter((entry) => all || isOurs(entry)));
+  return byName(entries.filter((entry) => all || isOfPatch(entry)));
 }
 
 /** VDIs that "patch-vdi upload" has stored: patches of which the pool itself has no record. By name. */

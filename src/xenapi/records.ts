@@ -42,6 +42,8 @@ export const VDI = v.object({
   /** XAPI answers -1 while it does not know. */
   physical_utilisation: v.pipe(v.number(), v.safeInteger()),
   other_config: v.optional(map, {}),
+  /** What connects it with VMs, running or not. A server of ours has none. */
+  VBDs: v.optional(texts, []),
 });
 
 export const SR = v.object({
@@ -82,6 +84,7 @@ export const SM = v.object({ type: text, capabilities: texts });
 export const TASK = v.object({
   uuid: text,
   name_label: text,
+  name_description: v.optional(text, ''),
   created: text,
   finished: text,
   status: v.picklist(['pending', 'success', 'failure', 'cancelling', 'cancelled']),

@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { trace } from '../trace.js';
 import type { XenConnection } from './connection.js';
-import { REFERENCE, TASK, type TaskRecord } from './records.js';
+import { createTask } from './make-task.js';
+import { TASK, type TaskRecord } from './records.js';
 import { UNKNOWN_OUTCOME, serverFailure } from './server-failure.js';
 import { XenApiError, describedError } from './xen-api-error.js';
 
@@ -79,7 +80,7 @@ export async function followTask(
       throw serverFailure(connection.address, `the task does not go on: ${operation}`, {
         found: `no progress for ${stall / 1000} seconds, at ${Math.round(fraction * 100)} %`,
         expected: 'that it ends',
-        hint: 'patch-vdi pool tasks lists what is under way, and can cancel it',
+        hint: 'patch-vdi pool tasks lists what is under way, and can cancel it; --idle-timeout of an upload says how long to wait',
         leftBehind: UNKNOWN_OUTCOME,
       });
     }
@@ -147,7 +148,7 @@ export async function withTask<Result>(
   label: string,
   work: (task: string) => Promise<Result>,
 ): Promise<Result> {
-  const task = await connection.callAs(REFERENCE, 'task.create', label, '');
+  const task = await createTask(connection, label, '');
   return await guardTask(connection, task, label, () => work(task));
 }
 

@@ -1,6 +1,7 @@
 import type { UploadSource } from '../io/chunk.js';
 import type { XenConnection } from './connection.js';
 import type { ServerDownload } from './get-stream.js';
+import { startAsync } from './make-task.js';
 import { REFERENCE } from './records.js';
 import { followTask, guardTask, withTask, type OnFraction } from './tasks.js';
 import { isXenApiError } from './xen-api-error.js';
@@ -64,7 +65,7 @@ export async function copyVdi(
   const operation = 'VDI.copy';
   let task: string;
   try {
-    task = await connection.callAs(REFERENCE, `Async.${operation}`, vdi, sr);
+    task = await startAsync(connection, operation, vdi, sr);
   } catch (error) {
     if (!isXenApiError(error) || error.code !== 'MESSAGE_METHOD_UNKNOWN') throw error;
     return await connection.callAs(REFERENCE, operation, vdi, sr);

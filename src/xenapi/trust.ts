@@ -6,16 +6,20 @@ import { MIB } from '../units.js';
 
 /**
  * Whom to believe that he is the server: who has a certificate of an authority that this machine trusts (`system`), of
- * those in a file, or exactly the certificate with that SHA-256. The name in a certificate counts in the first two
- * cases; in the last one neither its name nor its dates do, because it is the one that was meant.
+ * those in a file, or exactly a certificate with that SHA-256 (or one of several: each host of a pool has its own). The
+ * name in a certificate counts in the first two cases; in the last one neither its name nor its dates do, because it is
+ * the one that was meant.
  */
-export type ServerTrust = 'system' | { readonly caFile: string } | { readonly fingerprint: string };
+export type ServerTrust =
+  | 'system'
+  | { readonly caFile: string }
+  | { readonly fingerprint: string | readonly string[] };
 
 /** The same, ready for use. */
 export type ReadyTrust =
   | { readonly kind: 'system' }
   | { readonly kind: 'authorities'; readonly pem: string; readonly file: string }
-  | { readonly kind: 'certificate'; readonly sha256: string };
+  | { readonly kind: 'certificate'; readonly sha256: string | readonly string[] };
 
 const MAX_CA_BYTES = 4 * MIB;
 const SHA256_HEX = /^[0-9a-f]{64}$/;
@@ -79,7 +83,9 @@ export async function readCertificate(path: string): Promise<{ pem: string; firs
 /** @throws PatchVdiError `usage` */
 export async function readTrust(trust: ServerTrust): Promise<ReadyTrust> {
   if (trust === 'system') return { kind: 'system' };
-  if ('fingerprint' in trust) return { kind: 'certificate', sha256: parseFingerprint(trust.fingerprint) };
+  if ('fingerprint' in trust) {
+    return { kind: 'certificate', sha256: [trust.fingerprint].flat().map(parseFingerprint) };
+  }
   const { pem } = await readCertificate(trust.caFile);
   return { kind: 'authorities', pem, file: trust.caFile };
 }

@@ -5,12 +5,14 @@
 //   npm run bench -- --full     also 8 GiB and 16 GiB
 //   npm run bench -- --inspect  inspect, extract and verify only
 //   npm run bench -- --server   patch-vdi serve only: uploads, downloads, many clients
+//   npm run bench -- --upload   patch-vdi upload only: into a pool that discards
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { cpus, tmpdir, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { compare, describeMachine, formatRatios, median, timed } from './measure.mjs';
 import { serverRows } from './server-rows.mjs';
+import { uploadRows } from './upload-rows.mjs';
 
 const quick = process.argv.includes('--quick');
 const full = process.argv.includes('--full');
@@ -34,16 +36,23 @@ const disk = workFolder(tmpdir());
 const sh = (script) => execFileSync('sh', ['-c', script], { stdio: ['ignore', 'ignore', 'inherit'] });
 const out = (text = '') => process.stdout.write(`${text}\n`);
 
-function makeUploads() {
-  const upload = join(memory, 'upload');
-  const home = workFolder('/tmp');
-  sh(`head -c ${GIB} /dev/urandom > ${upload}`);
+/** @returns the keyring */
+function makeKey(home) {
+  const keyring = join(memory, 'keys.gpg');
   sh(`chmod 700 ${home}; export GNUPGHOME=${home}
     gpg --batch --quiet --passphrase '' --quick-generate-key 'Bench <bench@example.org>' ed25519 sign never
-    gpg --batch --export > ${join(memory, 'keys.gpg')}
+    gpg --batch --export > ${keyring}`);
+  return keyring;
+}
+
+function makeUploads(home) {
+  const upload = join(memory, 'upload');
+  sh(`head -c ${GIB} /dev/urandom > ${upload}`);
+  const keyring = makeKey(home);
+  sh(`export GNUPGHOME=${home}
     gpg --batch --quiet --compress-algo none --sign -o ${upload}.signed ${upload}
     gpgconf --kill all`);
-  return { upload, signed: `${upload}.signed`, keyring: join(memory, 'keys.gpg') };
+  return { upload, signed: `${upload}.signed`, keyring };
 }
 
 function build(source, length, target, options) {
@@ -231,7 +240,12 @@ if (process.argv.includes('--server')) {
   await serverRows({ cli: program, memory, rounds, quick, out });
   process.exit();
 }
-const uploads = makeUploads();
+if (process.argv.includes('--upload')) {
+  const home = workFolder('/tmp');
+  await uploadRows({ cli: program, memory, home, keyring: makeKey(home), rounds, out });
+  process.exit();
+}
+const uploads = makeUploads(workFolder('/tmp'));
 if (only) {
   inspectRows(uploads);
   process.exit();

@@ -65,6 +65,21 @@ describe('every sink gets the same image', () => {
       const result = await buildPatchImage(optionsFor(bench, { format, sink: stream }));
       expect(bytes().equals(inFile)).toBe(true);
       expect(stream.writableEnded).toBe(false);
+      expect(result.spooled).toBe(false);
+      expect(readdirSync(bench.temporary)).toEqual([]);
+    },
+  );
+
+  test.each(['raw', 'vhd', 'vhd-fixed'] as const)(
+    '%s through a stream, of an upload that comes only once',
+    async (format) => {
+      const bench = setUp();
+      const inFile = await build(bench, { format });
+      const { stream, bytes } = collector();
+      const source = inPieces(upload, 65_536);
+      const once = { format, sink: stream, source, contentLength: upload.length };
+      const result = await buildPatchImage(optionsFor(bench, once));
+      expect(bytes().equals(inFile)).toBe(true);
       // Only a dynamic VHD can be sealed at its end.
       expect(result.spooled).toBe(format !== 'vhd');
       expect(readdirSync(bench.temporary)).toEqual([]);
@@ -167,7 +182,7 @@ test('progress is told chunk by chunk, up to the whole', async () => {
     }),
   );
   expect(told.every(([, , total]) => total === upload.length)).toBe(true);
-  for (const phase of ['spool', 'write']) {
+  for (const phase of ['verify', 'write']) {
     const counts = told.flatMap(([of, bytes]) => (of === phase ? [bytes] : []));
     expect(counts).toEqual([...counts].sort((a, b) => a - b));
     expect(counts.at(-1)).toBe(upload.length);

@@ -8,6 +8,7 @@ import { XenApiError } from '../../src/xenapi/xen-api-error.js';
 const CODES: readonly (readonly [code: string, parameters: readonly string[], exitCode: number])[] = [
   ['CANNOT_FETCH_PATCH', ['uuid'], 8],
   ['CANNOT_FIND_PATCH', [], 8],
+  ['FIELD_TYPE_ERROR', ['other_config'], 8],
   ['HANDLE_INVALID', ['VDI', 'OpaqueRef:x'], 2],
   ['HOST_HAS_NO_PATCH_SR', ['host'], 8],
   ['HOST_IS_SLAVE', ['10.0.0.1'], 8],
@@ -15,6 +16,7 @@ const CODES: readonly (readonly [code: string, parameters: readonly string[], ex
   ['INTERNAL_ERROR', ['message'], 8],
   ['INVALID_PATCH', [], 3],
   ['INVALID_PATCH_WITH_LOG', ['log'], 4],
+  ['MAP_DUPLICATE_KEY', ['pool_patch', 'other_config', 'ref', 'key'], 8],
   ['MESSAGE_DEPRECATED', ['message'], 8],
   ['MESSAGE_METHOD_UNKNOWN', ['pool_patch.fly'], 8],
   ['MESSAGE_PARAMETER_COUNT_MISMATCH', ['m', '2', '3'], 8],
@@ -36,10 +38,59 @@ const CODES: readonly (readonly [code: string, parameters: readonly string[], ex
   ['SESSION_AUTHENTICATION_FAILED', [], 8],
   ['SESSION_INVALID', ['***'], 8],
   ['SR_FULL', ['1', '2'], 5],
+  ['SR_BACKEND_FAILURE_44', ['', 'There is insufficient space'], 5],
+  ['SR_HAS_NO_PBDS', ['sr'], 8],
+  ['TASK_CANCELLED', ['OpaqueRef:x'], 8],
   ['UUID_INVALID', ['pool_patch', 'uuid'], 2],
+  ['VALUE_NOT_SUPPORTED', ['sharable', 'x', 'why'], 2],
+  ['VDI_IN_USE', ['OpaqueRef:x', 'destroy'], 8],
   ['VDI_IO_ERROR', ['Device I/O errors'], 8],
   ['VDI_MISSING', ['sr', 'vdi'], 8],
 ];
+
+/** By hand: what has happened, and the words without which nobody knows what to do. */
+const WORDS: Readonly<Record<string, readonly [message: string, ...toDo: string[]]>> = {
+  CANNOT_FETCH_PATCH: ['could not be fetched', 'upload the patch again'],
+  CANNOT_FIND_PATCH: ['no bytes of that patch', 'upload the patch again'],
+  FIELD_TYPE_ERROR: ['another type of value as other_config', 'another version'],
+  HANDLE_INVALID: ['no such VDI', 'list again'],
+  HOST_HAS_NO_PATCH_SR: ['no storage repository for patches', 'default SR', '--sr'],
+  HOST_IS_SLAVE: ['a slave of the pool', '--url https://10.0.0.1'],
+  HOST_OFFLINE: ['cannot be reached by its master', 'start its server'],
+  INTERNAL_ERROR: ['went wrong inside the server', 'log', 'run it again'],
+  INVALID_PATCH: ['does not accept the patch', 'patch-vdi verify'],
+  INVALID_PATCH_WITH_LOG: ['does not say what it is', 'info document'],
+  MAP_DUPLICATE_KEY: ['that key is there already', 'run it again'],
+  MESSAGE_DEPRECATED: ['not offer that any more', 'patch-vdi upload'],
+  MESSAGE_METHOD_UNKNOWN: ['does not know the call pool_patch.fly', 'XenServer'],
+  MESSAGE_PARAMETER_COUNT_MISMATCH: ['other parameters for m', 'another version'],
+  OPERATION_NOT_ALLOWED: ['does not allow that', '--again'],
+  OTHER_OPERATION_IN_PROGRESS: ['being done with that VDI', 'patch-vdi pool tasks', 'wait'],
+  OUT_OF_SPACE: ['not enough space on the server: Local storage', 'patch-vdi pool srs', '--sr'],
+  PATCH_ALREADY_APPLIED: ['has the patch already', 'nothing needs to be done'],
+  PATCH_ALREADY_EXISTS: ['the pool has that patch already', 'patch-vdi pool patches'],
+  PATCH_APPLY_FAILED: ['failed while it was being applied', 'what it has printed is above'],
+  PATCH_IS_APPLIED: ['is applied to a host', 'patch-vdi pool vdi-destroy'],
+  PATCH_PRECHECK_FAILED_ISO_MOUNTED: ['an ISO is mounted', 'eject it'],
+  PATCH_PRECHECK_FAILED_OUT_OF_SPACE: ['the host has not enough space', 'free some space on the host'],
+  PATCH_PRECHECK_FAILED_PREREQUISITE_MISSING: ['needs other patches first', 'apply the ones'],
+  PATCH_PRECHECK_FAILED_UNKNOWN_ERROR: ['does not say why', 'log'],
+  PATCH_PRECHECK_FAILED_VM_RUNNING: ['VMs are running', 'move them, or shut them down'],
+  PATCH_PRECHECK_FAILED_WRONG_SERVER_BUILD: ['another build of the host', 'take the right one'],
+  PATCH_PRECHECK_FAILED_WRONG_SERVER_VERSION: ['another version of the host', 'take the right one'],
+  RBAC_PERMISSION_DENIED: ['root may not do that: permission', '--user'],
+  SESSION_AUTHENTICATION_FAILED: ['name or password is wrong', '--user', '--password-file'],
+  SESSION_INVALID: ['the session has ended', 'run the command again'],
+  SR_BACKEND_FAILURE_44: ['not enough space', 'patch-vdi pool srs', '--sr'],
+  SR_FULL: ['the storage repository is full', 'patch-vdi pool srs', '--sr'],
+  SR_HAS_NO_PBDS: ['cannot reach that storage repository', 'mount it there'],
+  TASK_CANCELLED: ['cancelled the task', 'run the command again'],
+  UUID_INVALID: ['no pool_patch of that uuid', 'list again'],
+  VALUE_NOT_SUPPORTED: ['does not take that value as sharable', 'another version'],
+  VDI_IN_USE: ['the VDI is in use', 'detach it from the VM or host that has it'],
+  VDI_IO_ERROR: ["the server's storage failed", 'log'],
+  VDI_MISSING: ['gone from its storage repository', 'patch-vdi pool vdi-destroy', 'upload the patch again'],
+};
 
 /** Exit codes of kinds, as the README documents them. */
 const KIND_OF_EXIT: Readonly<Record<number, string>> = {
@@ -70,9 +121,19 @@ describe('an error of the XenAPI', () => {
     expect(error.leftBehind).not.toContain('mountable');
     const lines = errorLines(error, exitCode, 80);
     expect(lines.filter((line) => line.length > 80)).toEqual([]);
-    // All but the two that speak for themselves say what to do.
-    const plain = ['MESSAGE_DEPRECATED', 'PATCH_ALREADY_APPLIED', 'PATCH_ALREADY_EXISTS'];
-    expect(error.hint === undefined).toBe(plain.includes(code));
+  });
+
+  test.for(CODES)('%s says what to do', ([code, parameters]) => {
+    const [message, ...toDo] = WORDS[code] ?? [];
+    const error = translated(code, parameters);
+    expect(error.message).toContain(message);
+    expect(toDo.length).toBeGreaterThan(0);
+    for (const words of toDo) expect(error.hint).toContain(words);
+  });
+
+  test('has its words here, each of them, and no other', () => {
+    expect(Object.keys(WORDS).toSorted()).toEqual([...KNOWN_CODES].toSorted());
+    expect(CODES.map(([code]) => code).toSorted()).toEqual([...KNOWN_CODES].toSorted());
   });
 
   test.for(CODES)('%s: only a patch that does not want to be applied is an answer', ([code, parameters]) => {

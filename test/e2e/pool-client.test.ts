@@ -171,8 +171,8 @@ describe('upload and download', () => {
 
   test('bytes that the record does not announce are not taken', async () => {
     const { work, pool, run } = await poolScene();
-    const { exitCode } = await run(['upload', work.input('hotfix', 'x'.repeat(1000))]);
-    expect(exitCode).toBe(0);
+    const { exitCode, stderr } = await run(['upload', work.input('hotfix', 'x'.repeat(1000))]);
+    expect(exitCode, stderr).toBe(0);
     const [record] = [...pool.tables.pool_patch.values()] as [{ uuid: string; size: number }];
     record.size = 999;
     const ended = await run(['download', record.uuid, '-o', work.output('back')]);

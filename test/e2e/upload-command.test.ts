@@ -4,9 +4,11 @@ import { errorPage, withDisks, type Disks } from '../oracles/xapi-replay-disks.j
 import { makeCertificate } from '../oracles/certificates.js';
 import { requireTool } from '../oracles/require-tool.js';
 import { PASSWORD, ReplayError, startReplay, type Replay } from '../oracles/xapi-replay.js';
+import { eventually } from '../io/eventually.js';
 import { poolPlace, samplePatch } from '../pool/test-pool.js';
 import { expectNothingLeft, runCli, type Ended, type RunOptions } from './cli.js';
 import { SECRETS, expectFits } from './pool-client.js';
+import { drawnLines, startOnTerminal } from './terminal.js';
 import { MIB } from './uploads.js';
 import { workspace, type Workspace } from './workspace.js';
 
@@ -18,6 +20,8 @@ interface Scene {
   readonly disks: Disks;
   readonly file: string;
   readonly keyring: string;
+  /** Of the pool. */
+  readonly certificate: string;
   /** Runs `patch-vdi upload …`; nothing that it prints has a secret in it. */
   readonly run: (args: readonly string[], options?: RunOptions) => Promise<Ended>;
 }
@@ -43,7 +47,7 @@ async function scene(): Promise<Scene> {
     expectNothingLeft(work);
     return ended;
   };
-  return { work, pool, disks, file, keyring, run };
+  return { work, pool, disks, file, keyring, certificate: certificate.file, run };
 }
 
 describe('patch-vdi upload', () => {
@@ -82,6 +86,39 @@ describe('patch-vdi upload', () => {
     expect(exitCode).toBe(0);
     expect(JSON.parse(stdout)).toMatchObject({ spooled: false });
     expect([...pool.tables.VDI.values()][0]).toMatchObject({ name_label: 'Patch' });
+  });
+
+  test('a task that never ends: as long as --idle-timeout says, then all is undone', async () => {
+    const { file, keyring, run, pool, disks } = await scene();
+    disks.finish = () => undefined;
+    const { exitCode, stderr } = await run([file, '--keyring', keyring, '--idle-timeout', '0.5']);
+    expect(exitCode).toBe(8);
+    expect(stderr).toContain('no progress for 0.5 seconds');
+    expect(stderr).toContain('--idle-timeout');
+    expect(stderr).toContain('the VDI was destroyed');
+    expect([pool.tables.VDI.size, pool.tables.task.size]).toEqual([0, 0]);
+  });
+
+  test('on a terminal: verified, sent, and then waiting for the pool; Ctrl-C there destroys the VDI', async (context) => {
+    requireTool(context, 'script', 'stty', 'bash');
+    const { file, keyring, work, pool, disks, certificate } = await scene();
+    disks.finish = ({ task }) => void (task['progress'] = 0.5);
+    const command = `PATCH_VDI_PASSWORD='${PASSWORD}' patch-vdi upload ${file} --format raw --keyring ${keyring}`;
+    const { ended, output, type } = startOnTerminal(
+      work,
+      `${command} --pool ${pool.url} --ca-file ${certificate}`,
+    );
+    await eventually(() => {
+      expect(output()).toMatch(/waiting for the pool \[#+-+\] 50%/);
+    });
+    expect(pool.tables.VDI.size).toBe(1);
+    type('\u0003');
+    const { exitCode } = await ended;
+    expect(exitCode, output()).toBe(130);
+    const lines = drawnLines(output());
+    expect(output()).toContain('the VDI was destroyed');
+    expectFits(lines.join('\n'));
+    expect([pool.tables.VDI.size, pool.tables.task.size, pool.sessions.size]).toEqual([0, 0, 0]);
   });
 
   test('without keyring: refused before anybody is asked', async () => {
@@ -151,7 +188,7 @@ describe('patch-vdi upload', () => {
     expect(stderr).toContain('does not say how much space is free');
   });
 
-  test('memory does not grow with the upload', async () => {
+  test.for(['vhd', 'raw'])('memory does not grow with the upload: %s', async (format) => {
     const { work, run, pool, disks } = await scene();
     // Nothing of it is kept here.
     disks.discard = true;
@@ -161,7 +198,7 @@ describe('patch-vdi upload', () => {
       truncateSync(path, bytes);
       const report = `${work.folder}/peak`;
       const wrapper = ['time', '-f', '%M', '-o', report];
-      const { exitCode, stderr } = await run([path, '--allow-unsigned'], { wrapper });
+      const { exitCode, stderr } = await run([path, '--allow-unsigned', '--format', format], { wrapper });
       expect(exitCode, stderr).toBe(0);
       peaks.push(Number(readFileSync(report, 'utf8')) * 1024);
     }

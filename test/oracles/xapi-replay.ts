@@ -50,6 +50,8 @@ export interface Replay {
   readonly contents: Map<string, Buffer>;
   readonly calls: SeenCall[];
   readonly requests: SeenRequest[];
+  /** A call as it comes over the wire; a test may let one happen whose answer gets lost. */
+  readonly call: (method: string, params: readonly unknown[]) => unknown;
   /** What comes of a call instead: a value, or a {@link ReplayError} to throw. By method. */
   readonly answers: Map<string, (params: readonly unknown[]) => unknown>;
   /** Does something else with a request; true: and nothing more. */

@@ -11,6 +11,7 @@ import { makeCertificate } from '../oracles/certificates.js';
 import { requireTool } from '../oracles/require-tool.js';
 import { temporaryFolder } from '../oracles/temporary-folder.js';
 import { changeSr, errorPage, fail, redirect, succeed } from '../oracles/xapi-replay-disks.js';
+import { ReplayError, startReplay } from '../oracles/xapi-replay.js';
 import { TIMEOUTS, thrownBy, wordsOf } from '../xenapi/pools.js';
 import { expectUndone, importOf, scene, type Scene } from './scene.js';
 
@@ -44,10 +45,10 @@ describe('an upload', () => {
     expect(at.pool.tables.task.size).toBe(0);
   });
 
-  test('of raw bytes is spooled and verified first', async () => {
+  test('of raw bytes is verified first', async () => {
     const at = await scene(SIZE);
     const { vdi, build } = await at.upload({ format: 'raw' });
-    expect(build.spooled).toBe(true);
+    expect(build.spooled).toBe(false);
     const image = join(at.folder, 'image.raw');
     writeFileSync(image, at.disks.contents.get(vdi.ref) ?? '');
     await expectPatchDisk(image, 'raw', at.file, DISK);
@@ -233,6 +234,31 @@ describe('PUT /import_raw_vdi', () => {
     });
     expect(at.pool.requests.filter(({ path }) => path === '/import_raw_vdi')).toHaveLength(1);
     await expectUndone(at);
+  });
+
+  test('a 302 to a host with a certificate of its own: its fingerprint is given beside the other', async () => {
+    const folder = temporaryFolder();
+    const [master, host] = [makeCertificate(folder, 'master'), makeCertificate(folder, 'host')];
+    const at = await scene(SIZE, { certificate: master });
+    // The other host of the pool: another certificate in front of the same disks.
+    const front = await startReplay({ certificate: host });
+    front.intercept = (request, response) => at.pool.intercept?.(request, response) === true;
+    at.disks.instead = (request) =>
+      request.headers.host?.endsWith(`:${at.pool.port}`) === true
+        ? redirect(`${front.url}/import_raw_vdi`)
+        : undefined;
+    const [one, both] = [[master.fingerprint], [master.fingerprint, host.fingerprint]];
+    const error = await thrownBy(at.upload({ connect: { trust: { fingerprint: one } } }));
+    expect(error).toMatchObject({
+      message: 'the server could not be trusted: its certificate is another one',
+      context: { path: front.url, found: host.fingerprint, expected: master.fingerprint },
+      hint: expect.stringContaining('--fingerprint may be given once for each') as string,
+    });
+    // Not a word went to it: no session, no VDI, no byte.
+    expect(front.requests).toEqual([]);
+    await expectUndone(at);
+    const { vdi } = await at.upload({ connect: { trust: { fingerprint: both } } });
+    expect(at.disks.contents.get(vdi.ref)?.length).toBeGreaterThan(SIZE);
   });
 
   test('a 302 to a host with another certificate is not trusted', async () => {
@@ -424,6 +450,71 @@ describe('the disk', () => {
     expect(at.pool.callsOf('VDI.destroy')).toHaveLength(1);
     expect(at.pool.tables.VDI.size).toBe(0);
   });
+});
+
+test('"A task’s `progress` runs from 0 to 1": what a pool says beside that is shown as that', async () => {
+  const at = await scene(SIZE);
+  const said = [-3, 0.25, 1e300, 2e300];
+  const shown: number[] = [];
+  at.disks.finish = (running) => {
+    const steps = setInterval(() => {
+      const progress = said.shift();
+      if (progress !== undefined) return void (running.task['progress'] = progress);
+      clearInterval(steps);
+      succeed(running);
+    }, 20);
+  };
+  const watch = { sent: () => undefined, waiting: (fraction: number) => void shown.push(fraction) };
+  await at.upload({ watch });
+  expect(shown[0]).toBe(0);
+  expect(shown.every((fraction) => fraction >= 0 && fraction <= 1)).toBe(true);
+  expect(shown.at(-1)).toBe(1);
+});
+
+test('what is told on the way: bytes of the image that went out, all of them, and then the wait', async () => {
+  const at = await scene(SIZE);
+  const told: string[] = [];
+  let last = 0;
+  const watch = {
+    sent: (bytes: number, totalBytes: number) => {
+      expect(bytes).toBeGreaterThan(last);
+      last = bytes;
+      told.push(`sent of ${totalBytes}`);
+    },
+    waiting: () => void told.push('waiting'),
+  };
+  const { build } = await at.upload({ format: 'raw', watch });
+  expect(last).toBe(DISK);
+  expect([...new Set(told)]).toEqual([`sent of ${build.outputLength}`, 'waiting']);
+  expect(told.lastIndexOf(`sent of ${DISK}`)).toBeLessThan(told.indexOf('waiting'));
+});
+
+test('"HOST_IS_SLAVE" in the middle: the pool has got another master; nothing stays, and the new one is named', async () => {
+  const at = await scene(SIZE);
+  at.pool.answers.set('task.create', () => {
+    throw new ReplayError('HOST_IS_SLAVE', '10.0.0.2');
+  });
+  expect(await thrownBy(at.upload())).toMatchObject({
+    ...hasCode('HOST_IS_SLAVE'),
+    parameters: ['10.0.0.2'],
+    leftBehind: 'nothing: the VDI was destroyed',
+  });
+  await expectUndone(at);
+});
+
+test('a task whose reference is lost with the answer of task.create is destroyed, and the VDI too', async () => {
+  const at = await scene(SIZE);
+  at.pool.answers.set('task.create', (params) => {
+    at.pool.answers.delete('task.create');
+    at.pool.call('task.create', params);
+    for (const socket of at.pool.sockets) socket.destroy();
+    return '';
+  });
+  expect(await thrownBy(at.upload())).toMatchObject({
+    kind: 'sink',
+    leftBehind: 'nothing: the VDI was destroyed',
+  });
+  await expectUndone(at);
 });
 
 /** An image whose last byte went out is whole: then it is the VDI that must be gone. */

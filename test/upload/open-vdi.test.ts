@@ -76,7 +76,11 @@ describe('a VDI of a pool', () => {
     const { image, close } = await opened(all);
     const output = join(all.at.folder, 'patch');
     const work = extractFile(image, { output: { path: output, force: false } }).finally(close);
-    expect(await thrownBy(work)).toMatchObject({ kind: 'image' });
+    expect(await thrownBy(work)).toMatchObject({
+      kind: 'sink',
+      message: 'the export of the VDI ended too early',
+      context: { found: `${12 * MIB} bytes`, expected: `${96 * MIB} bytes, the size of the disk` },
+    });
     expect(() => readFileSync(output)).toThrow(/ENOENT/);
   });
 

@@ -29,6 +29,7 @@ export interface SceneUpload {
   readonly format?: FormatChoice;
   readonly connect?: Partial<ConnectOptions>;
   readonly build?: Partial<UploadImageOptions['build']>;
+  readonly watch?: UploadImageOptions['watch'];
 }
 
 export async function scene(sizeBytes: number, options: ReplayOptions = {}): Promise<Scene> {
@@ -39,7 +40,7 @@ export async function scene(sizeBytes: number, options: ReplayOptions = {}): Pro
   const file = join(folder, 'hotfix.xsupdate');
   writeFileSync(file, patch.bytes);
   const { keyring } = poolPlace(folder);
-  const upload: Scene['upload'] = async ({ sr, format = 'auto', connect = {}, build = {} } = {}) => {
+  const upload: Scene['upload'] = async ({ sr, format = 'auto', connect = {}, build = {}, watch } = {}) => {
     const connection = await connected(pool, connect);
     const place = await choosePlace(connection, { sr, format });
     return await uploadImage({
@@ -47,6 +48,7 @@ export async function scene(sizeBytes: number, options: ReplayOptions = {}): Pro
       place,
       nameLabel: 'Patch hotfix.xsupdate',
       version: '1.2.3',
+      watch,
       build: { source: file, verify: { signature: { keyrings: [keyring] } }, ...build },
     });
   };

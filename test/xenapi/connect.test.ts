@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, test } from 'vitest';
-import { makeCertificate } from '../oracles/certificates.js';
+import { makeCertificate, type Certificate } from '../oracles/certificates.js';
 import { requireTool } from '../oracles/require-tool.js';
 import { temporaryFolder } from '../oracles/temporary-folder.js';
 import { PASSWORD, ReplayError, startReplay } from '../oracles/xapi-replay.js';
@@ -102,13 +102,28 @@ describe('a slave', () => {
     },
   );
 
+  test('and its master have certificates of their own: both fingerprints are given', async () => {
+    const folder = temporaryFolder();
+    const [one, other] = [makeCertificate(folder, 'one'), makeCertificate(folder, 'other')];
+    const master = await startReplay({ certificate: other });
+    const slave = await startReplay({ certificate: one, slaveOf: () => `127.0.0.1:${master.port}` });
+    const trust = { fingerprint: [one.fingerprint, other.fingerprint] };
+    const connection = await connected(slave, { trust });
+    expect(connection.name).toBe(master.url);
+    expect(master.sessions.size).toBe(1);
+  });
+
   test('and its master have one certificate to trust: another one is refused before the password', async () => {
     const folder = temporaryFolder();
     const [one, other] = [makeCertificate(folder, 'one'), makeCertificate(folder, 'other')];
     const master = await startReplay({ certificate: other });
     const slave = await startReplay({ certificate: one, slaveOf: () => `127.0.0.1:${master.port}` });
     const error = await thrownBy(connected(slave, { trust: { fingerprint: one.fingerprint } }));
-    expect(error).toMatchObject({ context: { path: master.url, found: other.fingerprint } });
+    expect(error).toMatchObject({
+      message: 'the server could not be trusted: its certificate is another one',
+      context: { path: master.url, found: other.fingerprint, expected: one.fingerprint },
+      hint: expect.stringContaining('--fingerprint may be given once for each') as string,
+    });
     expect(master.requests).toEqual([]);
   });
 });
@@ -188,6 +203,24 @@ describe('a certificate', () => {
       context: { found: one.fingerprint, expected: other.fingerprint },
     });
     expect(pool.requests).toEqual([]);
+  });
+
+  test('is trusted with one fingerprint of several, and with none of them refused', async () => {
+    const folder = temporaryFolder();
+    const [one, two, three] = ['one', 'two', 'three'].map((name) => makeCertificate(folder, name)) as [
+      Certificate,
+      Certificate,
+      Certificate,
+    ];
+    const pool = await startReplay({ certificate: two });
+    await connected(pool, { trust: { fingerprint: [one.fingerprint, two.fingerprint] } });
+    const { length } = pool.requests;
+    const fingerprint = [one.fingerprint, three.fingerprint];
+    expect(await thrownBy(connected(pool, { trust: { fingerprint } }))).toMatchObject({
+      context: { found: two.fingerprint, expected: `${one.fingerprint} or ${three.fingerprint}` },
+    });
+    expect(await thrownBy(connected(pool, { trust: { fingerprint: [] } }))).toMatchObject({ kind: 'sink' });
+    expect(pool.requests).toHaveLength(length);
   });
 
   test.for(['', 'abcd', `${'ab'.repeat(31)}zz`, 'ab'.repeat(33), 'SHA1:00'])(
