@@ -2,58 +2,16 @@
 import { readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, test } from 'vitest';
-import type { RecordOf } from '../../../src/pool/classes.js';
 import { MIB } from '../../../src/units.js';
 import { SERVE_KEY, SERVE_SELF_KEY } from '../../../src/xenapi/vdi-labels.js';
 import { requireTool } from '../../oracles/require-tool.js';
 import { runJudge } from '../../oracles/run-judge.js';
-import { samplePatch, sha256, type SamplePatch } from '../../pool/test-pool.js';
-import { runTool, type ToolEnd } from '../run-tool.js';
-import { LOGIN, SRS, twoPools, type Running, type TwoPools } from './two-pools.js';
+import { samplePatch, sha256 } from '../../pool/test-pool.js';
+import { SRS, curl, onlyPatch, onlyVdi, twoPools, upload } from './two-pools.js';
 
 beforeEach((context) =>
   requireTool(context, 'curl', 'openssl', 'e2fsck', 'debugfs', 'gpgv', 'mke2fs', 'qemu-img'),
 );
-
-function curl(at: Running, target: string, ...args: readonly string[]): Promise<ToolEnd> {
-  const config = join(at.folder, 'curlrc');
-  const user = `${LOGIN.user}:${LOGIN.password}`.replaceAll('"', String.raw`\"`);
-  writeFileSync(config, `user = "${user}"\n`, { mode: 0o600 });
-  return runTool('curl', [
-    '-sS',
-    '--config',
-    config,
-    '--cacert',
-    at.certificate,
-    ...args,
-    `${at.url}${target}`,
-  ]);
-}
-
-function fileOf({ outer }: TwoPools, patch: SamplePatch): string {
-  const path = join(outer.folder, `${patch.uuid}.xsupdate`);
-  writeFileSync(path, patch.bytes);
-  return path;
-}
-
-async function upload(pools: TwoPools, patch: SamplePatch, query = ''): Promise<ToolEnd> {
-  const file = fileOf(pools, patch);
-  return await curl(pools.outer, `/pool_patch_upload${query}`, '--fail-with-body', '-T', file);
-}
-
-/** The record of the only VDI of the outer pool. */
-function onlyVdi({ outer }: TwoPools): readonly [string, RecordOf<'VDI'>] {
-  const all = outer.served.pool.database.all('VDI');
-  const [only] = all;
-  if (only === undefined || all.length !== 1) throw new Error(`${all.length} VDIs`);
-  return only;
-}
-
-function onlyPatch({ outer }: TwoPools): readonly [string, RecordOf<'pool_patch'>] {
-  const [only] = outer.served.pool.database.all('pool_patch');
-  if (only === undefined) throw new Error('no patch');
-  return only;
-}
 
 describe('an upload', () => {
   test('becomes a VDI of the real pool, which e2fsck and debugfs judge there, and is downloaded as it came', async () => {
@@ -105,7 +63,8 @@ describe('an upload', () => {
   test('without a length, and into an SR that is named', async () => {
     const pools = await twoPools();
     const patch = await samplePatch('chunked');
-    const file = fileOf(pools, patch);
+    const file = join(pools.outer.folder, 'chunked');
+    writeFileSync(file, patch.bytes);
     const query = `/pool_patch_upload?sr_uuid=${SRS.slow}`;
     // 4 GiB do not fit: refused before a byte is read.
     const refused = await curl(pools.outer, query, '-T', file, '-H', 'Transfer-Encoding: chunked');

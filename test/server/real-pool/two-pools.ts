@@ -2,9 +2,10 @@
  * `serve --pool` of our own `serve`: the inner one is the real pool, with folders that can be looked into; the outer
  * one has the inner one's SRs. Both over TLS, in this process.
  */
-import { mkdirSync, readdirSync } from 'node:fs';
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
+import type { RecordOf } from '../../../src/pool/classes.js';
 import type { XenConnection } from '../../../src/xenapi/connection.js';
 import { connectPool } from '../../../src/xenapi/connect.js';
 import { openLog } from '../../../src/server/log.js';
@@ -13,8 +14,9 @@ import { parseServeConfig } from '../../../src/server/serve-config.js';
 import { serve, type RealPoolOptions, type ServedPool } from '../../../src/server/serve.js';
 import { DEFAULT_SEARCH_PATH } from '../../../src/tools/find.js';
 import { temporaryFolder } from '../../oracles/temporary-folder.js';
-import { poolPlace } from '../../pool/test-pool.js';
+import { poolPlace, type SamplePatch } from '../../pool/test-pool.js';
 import { TIMEOUTS } from '../../xenapi/pools.js';
+import { runTool, type ToolEnd } from '../run-tool.js';
 import { cheapHash } from '../scrypt-judge.js';
 
 export const PASSWORD = 'right-horse-"battery';
@@ -119,6 +121,8 @@ export interface TwoPoolsOptions {
   /** Of the inner pool's SR `fast`. */
   readonly quota?: string;
   readonly isDefault?: boolean;
+  /** The outer pool has SRs in its configuration, too. */
+  readonly folders?: boolean;
 }
 
 export async function innerPool({ quota = '2G', isDefault = true }: TwoPoolsOptions = {}): Promise<Running> {
@@ -137,7 +141,8 @@ export async function twoPools(options: TwoPoolsOptions = {}): Promise<TwoPools>
   const inner = await innerPool(options);
   const folder = temporaryFolder();
   const { keyring } = poolPlace(folder);
-  const outer = await run(folder, `${USERS}signature: {keyrings: [${keyring}]}\n`, () => ({
+  const folders = options.folders === true ? 'storage_repositories: [{name_label: own, path: own}]\n' : '';
+  const outer = await run(folder, `${USERS}${folders}signature: {keyrings: [${keyring}]}\n`, () => ({
     url: inner.url,
     credentials: LOGIN,
     trust: { caFile: inner.certificate },
@@ -151,4 +156,40 @@ export async function twoPools(options: TwoPoolsOptions = {}): Promise<TwoPools>
   const disks = (sr: keyof typeof SRS = 'fast'): string[] =>
     readdirSync(folderOf(sr)).filter((name) => name.endsWith('.raw'));
   return { inner, outer, disks, path: (sr, uuid) => join(folderOf(sr), `${uuid}.raw`) };
+}
+
+/** curl as the administrator, with the server's certificate. */
+export function curl(at: Running, target: string, ...args: readonly string[]): Promise<ToolEnd> {
+  const config = join(at.folder, 'curlrc');
+  const user = `${LOGIN.user}:${LOGIN.password}`.replaceAll('"', String.raw`\"`);
+  writeFileSync(config, `user = "${user}"\n`, { mode: 0o600 });
+  const usual = ['-sS', '--config', config, '--cacert', at.certificate];
+  return runTool('curl', [...usual, ...args, `${at.url}${target}`]);
+}
+
+export async function upload({ outer }: TwoPools, patch: SamplePatch, query = ''): Promise<ToolEnd> {
+  const path = join(outer.folder, `${patch.uuid}.xsupdate`);
+  writeFileSync(path, patch.bytes);
+  return await curl(outer, `/pool_patch_upload${query}`, '--fail-with-body', '-T', path);
+}
+
+/** The record of the only VDI of the outer pool. */
+export function onlyVdi({ outer }: TwoPools): readonly [string, RecordOf<'VDI'>] {
+  const all = outer.served.pool.database.all('VDI');
+  const [only] = all;
+  if (only === undefined || all.length !== 1) throw new Error(`${all.length} VDIs`);
+  return only;
+}
+
+export function onlyPatch({ outer }: TwoPools): readonly [string, RecordOf<'pool_patch'>] {
+  const [only] = outer.served.pool.database.all('pool_patch');
+  if (only === undefined) throw new Error('no patch');
+  return only;
+}
+
+/** The other record of the outer pool's VDI. */
+export function innerVdi({ inner }: TwoPools, uuid: string): readonly [string, RecordOf<'VDI'>] {
+  const { database } = inner.served.pool;
+  const ref = database.getByUuid('VDI', uuid);
+  return [ref, database.get('VDI', ref)];
 }
