@@ -15,8 +15,10 @@ export const SERVE_KEY = `${PREFIX}serve`;
 export const SERVE_VDI_KEY = `${SERVE_KEY}-vdi`;
 /** Its own UUID, as soon as that is known. */
 export const SERVE_SELF_KEY = `${SERVE_KEY}-self`;
-/** On a VDI that is being copied: this and the UUID that the copy's record has; the value is the task. */
+/** On a VDI that is being copied: this and the UUID that the copy's record has. The copy inherits it. */
 export const SERVE_COPY_PREFIX = `${SERVE_KEY}-copy:`;
+/** The same, as soon as it is known: the value is the reference of the task. */
+export const SERVE_TASK_PREFIX = `${SERVE_KEY}-task:`;
 
 const isOfServe = (key: string): boolean => key === SERVE_KEY || key.startsWith(`${SERVE_KEY}-`);
 

@@ -7,6 +7,7 @@ import {
   SERVE_COPY_PREFIX,
   SERVE_KEY,
   SERVE_SELF_KEY,
+  SERVE_TASK_PREFIX,
   SERVE_VDI_KEY,
   UPLOAD_KEY,
 } from '../../xenapi/vdi-labels.js';
@@ -19,6 +20,9 @@ export interface FoundVdi {
 }
 
 type Config = VdiRecord['other_config'];
+
+const isNoteOfCopy = (key: string): boolean =>
+  key.startsWith(SERVE_COPY_PREFIX) || key.startsWith(SERVE_TASK_PREFIX);
 
 /** The call's answer, or undefined when there is no such object. */
 async function orGone<Answer>(call: Promise<Answer>): Promise<Answer | undefined> {
@@ -41,6 +45,7 @@ export class OwnVdis {
   readonly #srUuid: string;
   /** What this process has made, by the UUID that was asked for: references. */
   readonly #made = new Map<string, string>();
+  #sr: string | undefined;
 
   /** @param owner UUID of our own pool */
   constructor(owner: string, srUuid: string) {
@@ -55,9 +60,7 @@ export class OwnVdis {
 
   /** The whole mark of a VDI that says now which one it is, and is not unfinished. */
   ownConfig(uuid: string, { uuid: self, other_config: config }: VdiRecord): Config {
-    const others = Object.entries(config).filter(
-      ([key]) => key !== UPLOAD_KEY && !key.startsWith(SERVE_COPY_PREFIX),
-    );
+    const others = Object.entries(config).filter(([key]) => key !== UPLOAD_KEY && !isNoteOfCopy(key));
     return { ...Object.fromEntries(others), ...this.firstLabels(uuid), [SERVE_SELF_KEY]: self };
   }
 
@@ -68,6 +71,15 @@ export class OwnVdis {
     return self === undefined ? config[UPLOAD_KEY] === config[SERVE_VDI_KEY] : self === uuid;
   }
 
+  /**
+   * A copy of one of ours that was made while we had a copy made: perhaps that one, of a process that was killed before
+   * it could know its task. Shown to people, and never destroyed: somebody else may have made it at that moment.
+   */
+  #mayBeOurs({ uuid, other_config: config }: VdiRecord): boolean {
+    if (config[SERVE_KEY] !== this.#owner || config[SERVE_SELF_KEY] === uuid) return false;
+    return Object.keys(config).some((key) => key.startsWith(SERVE_COPY_PREFIX));
+  }
+
   remember(uuid: string, ref: string): void {
     this.#made.set(uuid, ref);
   }
@@ -76,18 +88,30 @@ export class OwnVdis {
     this.#made.delete(uuid);
   }
 
-  /** Reference of the SR. */
+  /** Reference of the SR; asked for once. */
   async sr(connection: XenConnection): Promise<string> {
-    return await connection.callAs(REFERENCE, 'SR.get_by_uuid', this.#srUuid);
+    return (this.#sr ??= await connection.callAs(REFERENCE, 'SR.get_by_uuid', this.#srUuid));
   }
 
-  /** All of them that lie in the SR. */
-  async all(connection: XenConnection): Promise<FoundVdi[]> {
+  /** References mean nothing any more: the pool's database may be another one. */
+  forgetReferences(): void {
+    this.#sr = undefined;
+    this.#made.clear();
+  }
+
+  /** All in the SR for which that holds. */
+  async #all(connection: XenConnection, holds: (record: VdiRecord) => boolean): Promise<FoundVdi[]> {
     const sr = await this.sr(connection);
     const records = await connection.callAs(VDIS, 'VDI.get_all_records');
     return Object.entries(records).flatMap(([ref, record]) =>
-      record.SR === sr && this.#isOurs(record) ? [{ ref, record }] : [],
+      record.SR === sr && holds(record) ? [{ ref, record }] : [],
     );
+  }
+
+  /** UUIDs of all that we have made in the SR, or may have made. */
+  async list(connection: XenConnection): Promise<string[]> {
+    const all = await this.#all(connection, (record) => this.#isOurs(record) || this.#mayBeOurs(record));
+    return all.map(({ record }) => record.uuid);
   }
 
   /**
@@ -97,8 +121,9 @@ export class OwnVdis {
   async find(connection: XenConnection, uuid: string): Promise<FoundVdi> {
     const known = (await this.#byReference(connection, uuid)) ?? (await this.#byUuid(connection, uuid));
     if (known !== undefined) return known;
-    const [first, ...others] = (await this.all(connection)).filter(
-      ({ record }) => record.other_config[SERVE_VDI_KEY] === uuid,
+    const [first, ...others] = await this.#all(
+      connection,
+      (record) => this.#isOurs(record) && record.other_config[SERVE_VDI_KEY] === uuid,
     );
     if (first !== undefined && others.length === 0) return first;
     if (first !== undefined) throw this.#foreign(uuid, 'two VDIs of the pool bear its mark');
@@ -134,7 +159,7 @@ export class OwnVdis {
    * is, and so that we have made it. A task that still runs is cancelled.
    */
   async findUnmarkedCopy(connection: XenConnection, uuid: string): Promise<FoundVdi | undefined> {
-    const key = `${SERVE_COPY_PREFIX}${uuid}`;
+    const key = `${SERVE_TASK_PREFIX}${uuid}`;
     const records = Object.values(await connection.callAs(VDIS, 'VDI.get_all_records'));
     const original = records.find(
       ({ other_config: config, ...record }) =>

@@ -35,8 +35,9 @@ import { createVdi, destroyPatiently, imageBytesFor, removeUpload } from '../../
 import { REFERENCE, SR, VDI, type VdiRecord } from '../../xenapi/records.js';
 import { lostConnection } from '../../xenapi/server-failure.js';
 import { cancelTask, destroyTask, followTask } from '../../xenapi/tasks.js';
-import { SERVE_COPY_PREFIX, UPLOAD_KEY, labelled } from '../../xenapi/vdi-labels.js';
+import { SERVE_COPY_PREFIX, SERVE_TASK_PREFIX, UPLOAD_KEY, labelled } from '../../xenapi/vdi-labels.js';
 import { refusesVhd } from '../../xenapi/vhd-refusal.js';
+import { isXenApiError } from '../../xenapi/xen-api-error.js';
 import { OwnVdis, copyOfTask, type FoundVdi } from './own-vdis.js';
 import { PoolDisk } from './pool-disk.js';
 import { asPoolFailure } from './pool-failure.js';
@@ -114,6 +115,7 @@ export class RealRepository implements StorageRepository {
         return work(connection);
       });
     } catch (error) {
+      if (isXenApiError(error) && error.code === 'HANDLE_INVALID') this.#own.forgetReferences();
       throw asPoolFailure(error, { sr, vdi, server, signal });
     }
   }
@@ -236,8 +238,8 @@ export class RealRepository implements StorageRepository {
   }
 
   /**
-   * A copy that the pool makes. Its task is written down on the original until the copy bears our mark: so a start after
-   * a kill knows which copy is ours.
+   * A copy that the pool makes. Its task is noted on the original until the copy bears our mark: so a start after a kill
+   * knows which copy is ours.
    */
   async #duplicate(
     uuid: string,
@@ -249,23 +251,26 @@ export class RealRepository implements StorageRepository {
   ): Promise<VdiFacts> {
     return await this.#inPool(uuid, signal, async (connection) => {
       const from = await this.#own.find(connection, uuid);
-      const method = `Async.${operation}`;
-      const made = await connection.callToMake(method, from.ref, ...(await parameters(connection)));
-      const task = connection.check(REFERENCE, method, made);
-      const key = `${SERVE_COPY_PREFIX}${request.uuid}`;
+      const more = await parameters(connection);
+      await connection.call('VDI.add_to_other_config', from.ref, `${SERVE_COPY_PREFIX}${request.uuid}`, '');
+      let task: string | undefined;
       try {
-        await connection.call('VDI.add_to_other_config', from.ref, key, task);
-        const result = await followTask(connection, task, operation, { onFraction: onProgress });
-        const facts = await this.#adopt(
-          connection,
-          connection.check(REFERENCE, operation, result),
-          request,
-          own,
+        const method = `Async.${operation}`;
+        const made = await connection.callToMake(method, from.ref, ...more);
+        task = connection.check(REFERENCE, method, made);
+        await connection.call(
+          'VDI.add_to_other_config',
+          from.ref,
+          `${SERVE_TASK_PREFIX}${request.uuid}`,
+          task,
         );
-        await this.#forgetCopy(connection, from, key, task);
+        const result = await followTask(connection, task, operation, { onFraction: onProgress });
+        const copy = connection.check(REFERENCE, operation, result);
+        const facts = await this.#adopt(connection, copy, request, own);
+        await this.#forgetCopy(connection, from, request.uuid, task);
         return facts;
       } catch (error) {
-        await this.#undoCopy(connection, from, key, task);
+        await this.#undoCopy(connection, from, request.uuid, task);
         throw error;
       }
     });
@@ -287,21 +292,36 @@ export class RealRepository implements StorageRepository {
     return factsOf(record);
   }
 
-  async #forgetCopy(connection: XenConnection, from: FoundVdi, key: string, task: string): Promise<void> {
-    await connection.callBeforeEnd('VDI.remove_from_other_config', from.ref, key).catch((error: unknown) => {
-      trace('pool', () => `the note of a copy stays on VDI ${from.record.uuid}: ${String(error)}`);
-    });
-    await destroyTask(connection, task);
+  /** Never fails: notes that stay harm nobody. */
+  async #forgetCopy(
+    connection: XenConnection,
+    { ref, record }: FoundVdi,
+    uuid: string,
+    task: string | undefined,
+  ): Promise<void> {
+    for (const prefix of [SERVE_COPY_PREFIX, SERVE_TASK_PREFIX]) {
+      const removed = connection.callBeforeEnd('VDI.remove_from_other_config', ref, `${prefix}${uuid}`);
+      await removed.catch((error: unknown) => {
+        trace('pool', () => `the note of a copy stays on VDI ${record.uuid}: ${String(error)}`);
+      });
+    }
+    if (task !== undefined) await destroyTask(connection, task);
   }
 
   /** Never fails: what cannot be undone now is found again by what is noted on the original. */
-  async #undoCopy(connection: XenConnection, from: FoundVdi, key: string, task: string): Promise<void> {
+  async #undoCopy(
+    connection: XenConnection,
+    from: FoundVdi,
+    uuid: string,
+    task: string | undefined,
+  ): Promise<void> {
     try {
       // The caller's signal has ended what he waits for, and not this.
-      const copy = await copyOfTask(connection.withSignal(undefined), task);
-      const failure = copy === undefined ? undefined : await destroyPatiently(connection, copy.ref);
+      const calm = connection.withSignal(undefined);
+      const copy = task === undefined ? undefined : await copyOfTask(calm, task);
+      const failure = copy === undefined ? undefined : await destroyPatiently(calm, copy.ref);
       if (failure !== undefined) throw failure;
-      await this.#forgetCopy(connection, from, key, task);
+      await this.#forgetCopy(calm, from, uuid, task);
     } catch (error) {
       trace('pool', () => `a copy of VDI ${from.record.uuid} could not be undone: ${String(error)}`);
     }
@@ -450,11 +470,9 @@ export class RealRepository implements StorageRepository {
     this.#promised.delete(uuid);
   }
 
-  /** Only those that we have made. */
+  /** Only those that we have made; and copies of which that cannot be told. */
   async listVdis(): Promise<readonly string[]> {
-    return await this.#inPool(undefined, undefined, async (connection) =>
-      (await this.#own.all(connection)).map(({ record }) => record.uuid),
-    );
+    return await this.#inPool(undefined, undefined, (connection) => this.#own.list(connection));
   }
 
   /** A disk that was being made is one that bears the mark of its record, and goes with it. */
