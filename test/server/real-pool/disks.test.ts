@@ -62,15 +62,12 @@ describe('copies', () => {
       const copyThere = vdis.copy.bind(vdis);
       const stop = new AbortController();
       let isStopped = false;
-      vdis.copy = async (ref, sr, options = {}) => {
+      vdis.copy = async (ref, sr, options) => {
         stop.abort(new Error('enough'));
         if (how === 'ends nevertheless') return await copyThere(ref, sr);
-        const { signal } = options;
+        const { signal, task = '' } = options ?? {};
         await expect
-          .poll(
-            () =>
-              signal?.aborted === true || pools.inner.served.pool.tasks.signal(options.task ?? '').aborted,
-          )
+          .poll(() => signal?.aborted === true || pools.inner.served.pool.tasks.signal(task).aborted)
           .toBe(true);
         isStopped = true;
         return await copyThere(ref, sr, options);
