@@ -26,7 +26,7 @@ async function withVdi<Result>(
 ): Promise<Result> {
   const { findObject } = await import('../xenapi/find-object.js');
   const { VDIS } = await import('../xenapi/records.js');
-  const { openVdi } = await import('../upload/open-vdi.js');
+  const { openVdi } = await import('../xenapi/open-vdi.js');
   const vdis = await connection.callAs(VDIS, 'VDI.get_all_records');
   const [ref, record] = findObject('VDI', vdis, wanted, 'patch-vdi pool vdis --all');
   const opened = await openVdi(connection, ref, record);

@@ -3,21 +3,18 @@ import { resolve } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import { Command, Option } from 'commander';
 import { PatchVdiError } from '../errors.js';
-import { shortBytes } from '../inspect/draw-text.js';
-import type { PreparedServer } from '../server/first-start.js';
 import type { ServeConfig } from '../server/serve-config.js';
-import type { StorageRepository } from '../pool/storage.js';
-import type { ServedSlave, SlaveOptions } from '../server/hosts/serve-slave.js';
-import type { ServeOptions } from '../server/serve.js';
-import type { ServerTrust } from '../xenapi/trust.js';
-import { readPassword, refusePasswordOption } from './password.js';
+import type { ServedSlave } from '../server/hosts/serve-slave.js';
+import type { ServeOptions, ServedPool } from '../server/serve.js';
+import { refusePasswordOption } from './password.js';
 import { defaultStateFolder, environmentOfProcess } from './environment.js';
 import { logText, logWriter, plainLine } from './log-lines.js';
 import type { CommandContext } from './program.js';
-import { columnsOf, fieldLines, visibleLines } from './text.js';
+import { loginOptions, type RawLoginOptions } from './serve-login.js';
+import { say, showPassword, welcome } from './serve-words.js';
 import { packageVersion } from './version.js';
 
-interface RawServeOptions {
+interface RawServeOptions extends RawLoginOptions {
   readonly config?: string;
   readonly state?: string;
   readonly listen?: string;
@@ -25,10 +22,7 @@ interface RawServeOptions {
   readonly logFormat?: 'text' | 'json';
   readonly resetPassword?: string;
   readonly join?: string;
-  readonly user: string;
-  readonly passwordFile?: string;
-  readonly caFile?: string;
-  readonly fingerprint?: string;
+  readonly pool?: string;
 }
 
 /** `ADDRESS:PORT`, `[::1]:PORT`, `ADDRESS` or `:PORT`. @throws PatchVdiError `usage` */
@@ -60,60 +54,6 @@ async function configOf(raw: RawServeOptions): Promise<ServeConfig> {
   return { ...config, listen, signature: { ...config.signature, keyrings } };
 }
 
-/** For people; programs read the log. */
-function say(lines: readonly string[]): void {
-  process.stderr.write(`${lines.join('\n')}\n`);
-}
-
-async function showPassword(prepared: PreparedServer): Promise<void> {
-  const { firstPassword } = prepared;
-  if (firstPassword !== undefined) {
-    // Shown once: not to somebody whose server then does not start.
-    const { requireFreePlace } = await import('../server/server.js');
-    await requireFreePlace(prepared.config.listen);
-    const note = 'This is the first start. The password of root, shown only this once:';
-    say([note, '', `    ${firstPassword}`, '']);
-  }
-  await prepared.passwordShown();
-}
-
-/** Clients that know the old fingerprint will complain. */
-function certificateText(tls: PreparedServer['tls']): string | undefined {
-  if (tls === undefined) return undefined;
-  return tls.renewed === undefined ? tls.fingerprint : `${tls.fingerprint}\nnew: ${tls.renewed}`;
-}
-
-async function welcome(
-  prepared: PreparedServer,
-  repositories: readonly StorageRepository[],
-  url: string,
-  master?: string,
-): Promise<void> {
-  const columns = columnsOf(process.stderr);
-  const { tls, stateFolder, defaultSrUuid } = prepared;
-  const srs: string[] = [];
-  for (const repository of repositories) {
-    const { facts } = repository;
-    const free = await repository.freeBytes().then(shortBytes, () => undefined);
-    const mark = facts.uuid === defaultSrUuid ? ' (default)' : '';
-    srs.push(`${facts.nameLabel}${mark}, ${free === undefined ? 'out of reach' : `${free} free`}`);
-  }
-  say([
-    `patch-vdi ${packageVersion()} serves ${url}`,
-    ...fieldLines(
-      [
-        ['slave of', master],
-        ['state', stateFolder],
-        ['storage', srs.join('\n')],
-        ['keyrings', prepared.policy.keyrings.join('\n')],
-        ['certificate', certificateText(tls)],
-      ],
-      columns - 2,
-    ).map((line) => `  ${line}`),
-  ]);
-  for (const warning of prepared.warnings) say([visibleLines(`warning: ${warning}`, columns)]);
-}
-
 async function resetPasswordOf(name: string, stateFolder: string): Promise<void> {
   const { resetPassword } = await import('../server/first-start.js');
   const password = await resetPassword(stateFolder, name);
@@ -131,35 +71,6 @@ function collectWithoutMarkingAhead(): void {
   setFlagsFromString('--no-incremental-marking');
 }
 
-/** Whom to believe that he is the master. @throws PatchVdiError `usage` */
-function trustOf({ caFile, fingerprint }: RawServeOptions): ServerTrust {
-  if (caFile !== undefined && fingerprint !== undefined) {
-    throw new PatchVdiError('usage', 'it is not clear which certificate to trust', {
-      context: { found: '--ca-file and --fingerprint', expected: 'one of them' },
-    });
-  }
-  if (caFile !== undefined) return { caFile };
-  return fingerprint === undefined ? 'system' : { fingerprint };
-}
-
-/** What a host that has not joined yet asks its master with. */
-async function joinOptions(
-  raw: RawServeOptions,
-  url: string,
-  signal: AbortSignal,
-): Promise<SlaveOptions['join']> {
-  const { parseServerUrl } = await import('../xenapi/server-address.js');
-  const trust = trustOf(raw);
-  const password = await readPassword({
-    file: raw.passwordFile,
-    stdinIsTaken: false,
-    whose: `${raw.user} at ${parseServerUrl(url).name}`,
-    signal,
-    warn: (words) => say([visibleLines(`warning: ${words}`, columnsOf(process.stderr))]),
-  });
-  return { url, trust, user: raw.user, password, signal };
-}
-
 async function runSlave(
   raw: RawServeOptions,
   scene: Pick<ServeOptions, 'prepared' | 'now' | 'log'>,
@@ -170,7 +81,7 @@ async function runSlave(
   const { slaveApplyCalls } = await import('../server/hosts/serve-apply.js');
   const { translateApiError } = await import('./api-errors.js');
   const { join: masterUrl } = raw;
-  const join = masterUrl === undefined || isJoined ? undefined : await joinOptions(raw, masterUrl, signal);
+  const join = masterUrl === undefined || isJoined ? undefined : await loginOptions(raw, masterUrl, signal);
   let slave: ServedSlave;
   try {
     const { searchPath } = environmentOfProcess();
@@ -180,7 +91,8 @@ async function runSlave(
     throw translateApiError(error, { server: masterUrl ?? 'the master', user: raw.user });
   }
   try {
-    await welcome(scene.prepared, slave.repositories, slave.url, slave.masterUrl);
+    const facts = { defaultSr: scene.prepared.defaultSrUuid, master: slave.masterUrl };
+    await welcome(scene.prepared, slave.repositories, slave.url, facts);
     await untilInterrupted(signal);
   } finally {
     await slave.close();
@@ -192,41 +104,90 @@ async function untilInterrupted(signal: AbortSignal): Promise<void> {
   say(['patch-vdi stops: uploads that are under way are undone.']);
 }
 
+/** A slave has SRs of its own, or none. @throws PatchVdiError `usage` */
+function refusePoolOfSlave({ join }: RawServeOptions): never {
+  throw new PatchVdiError('usage', 'a slave cannot have the storage repositories of a real pool', {
+    context: {
+      found: join === undefined ? '--pool, and a state folder that has joined a pool' : '--pool and --join',
+      expected: 'one of them',
+    },
+    hint: 'the master may have them: hosts that join it get their copies through it',
+  });
+}
+
+async function realPoolOf(raw: RawServeOptions, signal: AbortSignal): Promise<ServeOptions['realPool']> {
+  if (raw.pool === undefined) return undefined;
+  const { url, trust, user, password } = await loginOptions(raw, raw.pool, signal);
+  return { url, trust, credentials: { user, password }, signal };
+}
+
+/** What the real pool refuses becomes an error of ours. */
+async function serveTranslated(options: ServeOptions, raw: RawServeOptions): Promise<ServedPool> {
+  const { serve } = await import('../server/serve.js');
+  if (raw.pool === undefined) return await serve(options);
+  const { translateApiError } = await import('./api-errors.js');
+  try {
+    return await serve(options);
+  } catch (error) {
+    throw translateApiError(error, { server: raw.pool, user: raw.user });
+  }
+}
+
+function defaultSrOf({ pool: { database, pool } }: ServedPool): string | undefined {
+  return database.find('SR', database.get('pool', pool).default_SR)?.uuid;
+}
+
 async function runServer(raw: RawServeOptions, context: CommandContext): Promise<void> {
   const stateFolder = raw.state ?? defaultStateFolder();
+  if (raw.pool !== undefined && raw.join !== undefined) refusePoolOfSlave(raw);
   if (raw.resetPassword !== undefined) return await resetPasswordOf(raw.resetPassword, stateFolder);
   const config = await configOf(raw);
   collectWithoutMarkingAhead();
-  const [{ prepareServer }, { serve }, { openLog }] = await Promise.all([
+  const [{ prepareServer }, { openLog }] = await Promise.all([
     import('../server/first-start.js'),
-    import('../server/serve.js'),
     import('../server/log.js'),
   ]);
   const now = Date.now;
   const { readMembership } = await import('../server/hosts/membership.js');
   const membership = await readMembership(stateFolder);
   const isSlave = raw.join !== undefined || membership !== undefined;
-  const prepared = await prepareServer({ stateFolder, config, hostName: hostname(), now, isSlave });
+  if (raw.pool !== undefined && isSlave) refusePoolOfSlave(raw);
+  const { signal } = context.interrupts;
+  // Before anything is made: whoever mistypes the password finds no state folder.
+  const realPool = await realPoolOf(raw, signal);
+  const hasRealPool = realPool !== undefined;
+  const prepared = await prepareServer({
+    stateFolder,
+    config,
+    hostName: hostname(),
+    now,
+    isSlave,
+    hasRealPool,
+  });
   await showPassword(prepared);
   const asText = (raw.logFormat ?? (process.stdout.isTTY ? 'text' : 'json')) === 'text';
   const log = openLog(config.log.level, {
     write: logWriter(process.stdout, asText ? (line) => `${logText(line)}\n` : plainLine),
   });
-  const { signal } = context.interrupts;
   signal.throwIfAborted();
   if (isSlave) {
     return await runSlave(raw, { prepared, now, log }, membership?.joined !== undefined, context);
   }
   const { searchPath } = environmentOfProcess();
-  const served = await serve({
+  const options = {
     prepared,
     environment: { searchPath },
     now,
     productVersion: packageVersion(),
     log,
-  });
+    realPool,
+  };
+  const served = await serveTranslated(options, raw);
   try {
-    await welcome(prepared, served.pool.repositories.all, served.url);
+    await welcome(prepared, served.pool.repositories.all, served.url, {
+      defaultSr: defaultSrOf(served),
+      realPool: raw.pool,
+    });
     await untilInterrupted(signal);
     const { applying } = served.pool.locks;
     if (applying > 0) {
@@ -252,13 +213,17 @@ export function serveCommand(context: CommandContext): Command {
     .addOption(new Option('--log-format <format>', 'default: text on a terminal').choices(['text', 'json']))
     .option('--reset-password <user>', 'gives a user of the state folder a new password, and ends')
     .option('--join <url>', 'become a slave of the pool of that master: https://master:8443')
-    .option('--user <name>', 'with --join: an administrator of the pool', 'root')
+    .option('--pool <url>', 'use the SRs of that pool of XenServer or XCP-ng: https://xcp1')
+    .option('--user <name>', 'with --join or --pool: an administrator there', 'root')
     .option(
       '--password-file <file>',
-      'with --join: his password, - for standard input; default: PATCH_VDI_PASSWORD, or asked for; once',
+      'with --join or --pool: his password, - for standard input; default: PATCH_VDI_PASSWORD, or asked for',
     )
-    .option('--ca-file <file>', 'with --join: trust the certificates in that file')
-    .option('--fingerprint <sha256>', 'with --join: trust exactly the certificate with that SHA-256')
+    .option('--ca-file <file>', 'with --join or --pool: trust the certificates in that file')
+    .option(
+      '--fingerprint <sha256>',
+      'with --join or --pool: trust exactly the certificate with that SHA-256',
+    )
     .addOption(new Option('--password <password>').hideHelp().argParser(refusePasswordOption))
     .addHelpText('after', '\nThe log goes to standard output, everything else to standard error.')
     .action((raw: RawServeOptions) => runServer(raw, context));

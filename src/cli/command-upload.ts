@@ -5,7 +5,7 @@ import type { Progress } from '../build/options.js';
 import { PatchVdiError } from '../errors.js';
 import type { Plan } from '../plan/plan.js';
 import type { FormatChoice, UploadPlace } from '../upload/choose-place.js';
-import type { ImportWatch } from '../upload/import-sink.js';
+import type { ImportWatch } from '../xenapi/import-sink.js';
 import type { UploadedImage } from '../upload/upload-image.js';
 import { describeBytes } from '../units.js';
 import { addShapeOptions, readShapeOptions, type RawImageOptions } from './image-options.js';

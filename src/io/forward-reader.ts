@@ -29,6 +29,12 @@ export class ForwardReader implements ByteReader {
     this.#request = request;
   }
 
+  /** Whether so many bytes there can be read: they come still, or are remembered. When no read is running. */
+  reaches(offsetBytes: number, length: number): boolean {
+    const { position } = this.#stream;
+    return offsetBytes >= position || Math.min(position, offsetBytes + length) <= this.#memory.endBytes;
+  }
+
   readInto(target: Uint8Array, offsetBytes: number): Promise<void> {
     return this.#turns.take(async () => {
       this.#request.abortSignal.throwIfAborted();

@@ -2,6 +2,7 @@
 import { constants } from 'node:fs';
 import { copyFile, rm } from 'node:fs/promises';
 import { resolve } from 'node:path';
+import { buildPatchImage } from '../build/build-image.js';
 import { uuidBytes } from '../build/identity.js';
 import { systemErrorCode } from '../errors.js';
 import type { Image } from '../inspect/image.js';
@@ -232,8 +233,7 @@ export class FolderRepository implements StorageRepository {
     const { path, sizeBytes } = await this.#pathOf(uuid);
     this.#promised.set(uuid, sizeBytes);
     return {
-      sink: { path, force: true },
-      format: 'raw',
+      build: (input) => buildPatchImage({ ...input, sink: { path, force: true }, format: 'raw' }),
       close: () => void this.#promised.delete(uuid),
     };
   }

@@ -24,8 +24,8 @@ import { Vdis } from './vdis.js';
 export interface PoolOptions {
   /** Made when it is not there (0700). Nobody else may use it. */
   readonly stateFolder: string;
-  /** This host's, in the order of its PBDs. */
-  readonly repositories: readonly StorageRepository[];
+  /** This host's, in the order of its PBDs; or what makes them, for ones that write down whose their disks are. */
+  readonly repositories: readonly StorageRepository[] | ((poolUuid: string) => readonly StorageRepository[]);
   /** UUID of the SR that becomes `pool.default_SR`; undefined: as it was. */
   readonly defaultSr?: string | undefined;
   readonly policy: PatchPolicy;
@@ -79,9 +79,14 @@ interface Folders {
   readonly patches: string;
 }
 
+/** Absolute; emptied at every start. */
+export function temporaryFolderOf(stateFolder: string): string {
+  return join(resolve(stateFolder), 'tmp');
+}
+
 async function makeFolders(stateFolder: string): Promise<Folders> {
   const state = resolve(stateFolder);
-  const folders = { state, temporary: join(state, 'tmp'), patches: join(state, 'patches') };
+  const folders = { state, temporary: temporaryFolderOf(state), patches: join(state, 'patches') };
   try {
     for (const folder of Object.values(folders)) await mkdir(folder, { recursive: true, mode: 0o700 });
   } catch (cause) {
@@ -128,7 +133,9 @@ export async function openPool(options: PoolOptions): Promise<Pool> {
     const opened = await Database.open({ folder: folders.state, newUuid, ...slack });
     ({ database } = opened);
     const { pool, host } = await firstRecords(database, options);
-    const repositories = new Repositories(database, host, options.repositories);
+    const { repositories: given } = options;
+    const local = typeof given === 'function' ? given(database.get('pool', pool).uuid) : given;
+    const repositories = new Repositories(database, host, local);
     await repositories.synchronise(newUuid);
     await setDefaultSr(database, pool, options.defaultSr);
     const tasks = new Tasks({ database, now, newUuid, host, stateFolder: folders.state });
@@ -148,7 +155,7 @@ export async function openPool(options: PoolOptions): Promise<Pool> {
     hosts.add(
       new LocalHostSide({
         host,
-        repositories: options.repositories,
+        repositories: local,
         policy,
         environment: receive.environment,
         appliedFolder: resolve(options.appliedFolder ?? join(folders.state, 'applied')),

@@ -140,8 +140,19 @@ export class Patches {
     });
     this.#vdis.completed(vdi);
     trace('pool', () => `patch ${received.info.uuid}: ${describeBytes(received.size)} in VDI ${vdi.uuid}`);
+    await this.#nameDisk(vdi);
     await this.#removeReplaced(ref, replaced);
     return ref;
+  }
+
+  /** For people who look at the storage repository itself. */
+  async #nameDisk({ ref, repository }: VdiInProgress): Promise<void> {
+    const record = this.#database.find('VDI', ref);
+    if (record === undefined) return;
+    const names = { nameLabel: record.name_label, nameDescription: record.name_description };
+    await repository.nameVdi?.(record.uuid, names).catch((error: unknown) => {
+      trace('pool', () => `VDI ${record.uuid} keeps its old name: ${String(error)}`);
+    });
   }
 
   /** What a second upload of a UUID has replaced. The upload is done: what cannot go now goes with the next start. */

@@ -33,6 +33,7 @@ export type PoolErrorCode =
   | 'RBAC_PERMISSION_DENIED' // permission, message
   | 'SESSION_AUTHENTICATION_FAILED' // none
   | 'SESSION_INVALID' // session
+  | 'SR_BACKEND_FAILURE' // status, output, error
   | 'SR_FULL' // requested, maximum
   | 'SR_HAS_NO_PBDS' // sr
   | 'TASK_CANCELLED' // task

@@ -1,6 +1,5 @@
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { buildPatchImage } from '../build/build-image.js';
 import { invariant } from '../errors.js';
 import { writeFailure } from '../io/system-errors.js';
 import type { SignaturePolicy } from '../signature/policy.js';
@@ -66,11 +65,9 @@ export async function receivePatch(
     await mkdir(folder, { mode: 0o700 }).catch((cause: unknown) => {
       throw writeFailure(folder, 0, cause);
     });
-    const built = await buildPatchImage({
+    const built = await writing.build({
       source: request.source,
       contentLength: request.contentLength,
-      sink: writing.sink,
-      format: writing.format,
       size: virtualSize,
       verify: { signature: policy },
       // A ZIP is no signed message, and nothing is unpacked here.

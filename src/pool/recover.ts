@@ -106,7 +106,11 @@ async function recoverRepository(
     });
   }
   const known = new Set(all.map(([, { uuid }]) => uuid));
-  found.unknownDisks.push(...[...disks].filter((uuid) => !known.has(uuid)));
+  const unknown = [...disks].filter((uuid) => !known.has(uuid));
+  if (unknown.length === 0) return;
+  // Where a server chooses UUIDs, a disk that was just removed had another one than its record.
+  const left = new Set(await repository.listVdis());
+  found.unknownDisks.push(...unknown.filter((uuid) => left.has(uuid)));
 }
 
 /** Asked again before a record goes for good: a list of a folder is of no certain moment. */

@@ -1,6 +1,5 @@
-import type { SinkOption } from '../build/options.js';
+import type { BuildInput, BuildResult } from '../build/build-image.js';
 import type { Image } from '../inspect/image.js';
-import type { ImageFormat } from '../plan/plan.js';
 
 /** The capability that the mission asks for: "we want the ability to fast clone patches". */
 export const VDI_CLONE = 'VDI_CLONE';
@@ -28,7 +27,10 @@ export interface RepositoryUsage {
 }
 
 export interface VdiRequest {
-  /** Of the new VDI; a repository whose server chooses answers with another one. */
+  /**
+   * Of the new VDI. A repository whose server chooses answers with another one, and knows the disk by both from then
+   * on: a record has this one until the disk is complete.
+   */
   readonly uuid: string;
   readonly nameLabel: string;
   /** Bytes, a multiple of 512; a repository may round up. */
@@ -45,13 +47,23 @@ export interface VdiFacts {
   readonly physicalUtilisation: number;
 }
 
-/** Where a build goes. */
+/** A disk that a patch is built into. */
 export interface VdiWriting {
-  /** For `buildPatchImage`: the disk has its new content when the build has resolved, and its old one until then. */
-  readonly sink: SinkOption;
-  readonly format: ImageFormat;
+  /**
+   * Builds the image of an upload into the disk, in the format that the repository takes. It has its new content when
+   * this has resolved; until then its old one, or one that does not mount.
+   *
+   * @throws PatchVdiError, PoolError
+   */
+  build(input: Omit<BuildInput, 'format'>): Promise<BuildResult>;
   /** Gives up the space that was set aside. Idempotent; after the build, whatever came of it. */
   close(): void;
+}
+
+/** What people see of a disk who look at the repository itself. */
+export interface VdiNames {
+  readonly nameLabel: string;
+  readonly nameDescription: string;
 }
 
 /** What every operation that moves a disk's bytes takes. */
@@ -114,6 +126,8 @@ export interface StorageRepository {
     options?: TransferOptions,
   ): Promise<VdiFacts>;
   openVdiForWriting(uuid: string): Promise<VdiWriting>;
+  /** Where the repository shows names of its own: what a disk is called there. Not having done it harms nobody. */
+  nameVdi?(uuid: string, names: VdiNames): Promise<void>;
   /**
    * The disk as a raw file or block device of this machine, absolute, for whoever alone uses the VDI; undefined where
    * there is none.

@@ -125,6 +125,7 @@ export class Vdis {
   /** As part of a change: the disk is complete. When the change is stored, {@link completed} says so. */
   completeIn(draft: Draft, vdi: VdiInProgress, facts: VdiFacts): void {
     draft.update('VDI', vdi.ref, {
+      uuid: facts.uuid,
       virtual_size: facts.virtualSize,
       physical_utilisation: facts.physicalUtilisation,
       location: facts.location,

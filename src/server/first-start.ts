@@ -56,6 +56,8 @@ export interface PrepareOptions {
   readonly now: () => number;
   /** It has no accounts of its own: clients ask the master. */
   readonly isSlave?: boolean | undefined;
+  /** Its storage repositories are those of a real pool: no folder is made, and none may be configured. */
+  readonly hasRealPool?: boolean | undefined;
 }
 
 /** A configuration that has everything but users, who are in {@link PreparedServer.users}. */
@@ -144,6 +146,19 @@ function ownRepository(stateFolder: string): RepositoryConfig {
   };
 }
 
+/** Which of them would be the default, and what a patch may be copied to, could not be told. */
+function refuseFolders({ storageRepositories }: ServeConfig): void {
+  const [first] = storageRepositories;
+  if (first === undefined) return;
+  throw new PatchVdiError('usage', 'storage repositories are either folders or those of a real pool', {
+    context: {
+      found: `storage_repositories in the configuration (${first.nameLabel}), and --pool`,
+      expected: 'one of them',
+    },
+    hint: 'take storage_repositories out of the configuration: with --pool its SRs are those of that pool',
+  });
+}
+
 function warningsAbout(
   stateFolder: string,
   policy: PatchPolicy,
@@ -176,6 +191,7 @@ export async function prepareServer(options: PrepareOptions): Promise<PreparedSe
   const { hostName, now } = options;
   const stateFolder = resolve(options.stateFolder);
   const config = options.config ?? defaultServeConfig();
+  if (options.hasRealPool === true) refuseFolders(config);
   await makeStateFolder(stateFolder);
   const lock = await lockState(stateFolder);
   try {
@@ -183,7 +199,8 @@ export async function prepareServer(options: PrepareOptions): Promise<PreparedSe
     const policy = await prepareKeyrings(stateFolder, config.signature);
     const tls = await prepareTls(stateFolder, config, options);
     const { storageRepositories: given } = config;
-    const wanted = given.length === 0 ? [ownRepository(stateFolder)] : given;
+    const byDefault = options.hasRealPool === true ? [] : [ownRepository(stateFolder)];
+    const wanted = given.length === 0 ? byDefault : given;
     const { repositories, warnings } = await prepareRepositories(stateFolder, wanted, now);
     const accounts = options.isSlave === true ? undefined : await prepareUsers(stateFolder, config);
     const secret = accounts === undefined || tls === undefined ? undefined : await poolSecret(stateFolder);

@@ -1,13 +1,13 @@
 import { PatchVdiError, invariant } from '../errors.js';
-import { cloningSrOfMaster, usableDefaultSr, type SrCandidate } from '../pool/choose-sr.js';
+import { cloningSrOfMaster, usableDefaultSr } from '../pool/choose-sr.js';
 import { describeBytes } from '../units.js';
 import type { XenConnection } from '../xenapi/connection.js';
 import { findObject } from '../xenapi/find-object.js';
-import { PBDS, POOLS, REFERENCES, SMS, SRS, type SrRecord } from '../xenapi/records.js';
+import type { SrRecord } from '../xenapi/records.js';
+import { readSrInventory, type SrInventory } from '../xenapi/sr-inventory.js';
+import { refusesVhd, type TransferFormat } from '../xenapi/vhd-refusal.js';
 import { XenApiError } from '../xenapi/xen-api-error.js';
 
-/** What an import can be told to be. */
-export type TransferFormat = 'vhd' | 'raw';
 /** `auto`: VHD, which goes in while the upload comes; raw where the SR cannot take it. */
 export type FormatChoice = TransferFormat | 'auto';
 
@@ -30,27 +30,6 @@ export interface PlaceRequest {
   readonly format: FormatChoice;
 }
 
-const LVM_TYPES = new Set(['lvm', 'lvmoiscsi', 'lvmohba']);
-
-/**
- * Why an SR cannot take VHD: XAPI's importer writes only what the VHD holds, so it needs disks that are zero (and
- * these are the SRs of which XAPI itself says that they are not).
- *
- * @returns undefined when it can
- */
-export function refusesVhd({ type, sm_config }: Pick<SrRecord, 'type' | 'sm_config'>): string | undefined {
-  const kind = type.toLowerCase();
-  if (kind === 'cslg') return 'StorageLink does not hand out zeroed disks';
-  if (LVM_TYPES.has(kind) && sm_config['use_vhd'] !== 'true') {
-    return 'LVM without VHD does not hand out zeroed disks';
-  }
-  const isThick = Object.entries(sm_config).some(
-    ([key, value]) => key.toLowerCase() === 'allocation' && value.toLowerCase() === 'thick',
-  );
-  if (kind === 'equal' && isThick) return 'thick EqualLogic volumes are not zeroed';
-  return undefined;
-}
-
 function formatFor(choice: FormatChoice, sr: SrRecord, noVhd: string | undefined): TransferFormat {
   if (choice === 'raw' || (choice === 'auto' && noVhd !== undefined)) return 'raw';
   if (noVhd === undefined) return 'vhd';
@@ -59,48 +38,11 @@ function formatFor(choice: FormatChoice, sr: SrRecord, noVhd: string | undefined
   });
 }
 
-async function capabilitiesByType(connection: XenConnection): Promise<Map<string, ReadonlySet<string>>> {
-  const drivers = Object.values(await connection.callAs(SMS, 'SM.get_all_records'));
-  return new Map(drivers.map(({ type, capabilities }) => [type, new Set(capabilities)]));
-}
-
-interface Inventory {
-  readonly srs: Readonly<Record<string, SrRecord>>;
-  /** SRs that some host of the pool has attached. */
-  readonly attached: ReadonlySet<string>;
-  /** In the order of the master's PBDs. */
-  readonly candidates: readonly SrCandidate[];
-  readonly defaultSr: string;
-  readonly master: string;
-}
-
-async function readInventory(connection: XenConnection): Promise<Inventory> {
-  const [pool] = Object.values(await connection.callAs(POOLS, 'pool.get_all_records'));
-  if (pool === undefined) throw new XenApiError('pool.get_all_records', 'HANDLE_INVALID', ['pool']);
-  const srs = await connection.callAs(SRS, 'SR.get_all_records');
-  const pbds = await connection.callAs(PBDS, 'PBD.get_all_records');
-  const ofMaster = await connection.callAs(REFERENCES, 'host.get_PBDs', pool.master);
-  const capabilities = await capabilitiesByType(connection);
-  const candidates = ofMaster.flatMap((ref) => {
-    const pbd = pbds[ref];
-    const sr = pbd === undefined ? undefined : srs[pbd.SR];
-    if (pbd === undefined || sr === undefined) return [];
-    return {
-      ref: pbd.SR,
-      uuid: sr.uuid,
-      masterCanReach: pbd.currently_attached,
-      capabilities: capabilities.get(sr.type) ?? new Set<string>(),
-    };
-  });
-  const all = Object.values(pbds).filter((pbd) => pbd.currently_attached);
-  const attached = new Set(all.map((pbd) => pbd.SR));
-  return { srs, attached, candidates, defaultSr: pool.default_SR, master: pool.master };
-}
-
 function chooseRef(
-  { srs, attached, candidates, defaultSr, master }: Inventory,
+  { srs, attached, ofMaster, defaultSr, master }: SrInventory,
   wanted: string | undefined,
 ): readonly [string, UploadPlace['chosen']] {
+  const candidates = ofMaster.map(({ record: { uuid }, ...candidate }) => ({ ...candidate, uuid }));
   if (wanted !== undefined) {
     const [ref] = findObject('storage repository', srs, wanted, 'patch-vdi pool srs');
     // The pool sends us to a host that reaches it, if the master does not.
@@ -124,7 +66,7 @@ export async function choosePlace(
   connection: XenConnection,
   { sr: wanted, format }: PlaceRequest,
 ): Promise<UploadPlace> {
-  const inventory = await readInventory(connection);
+  const inventory = await readSrInventory(connection);
   const [ref, chosen] = chooseRef(inventory, wanted);
   const sr = inventory.srs[ref];
   invariant(sr !== undefined, 'a chosen SR has a record');

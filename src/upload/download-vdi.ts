@@ -6,7 +6,7 @@ import type { Sink } from '../io/sink.js';
 import type { XenConnection } from '../xenapi/connection.js';
 import type { VdiRecord } from '../xenapi/records.js';
 import { readLabels } from '../xenapi/vdi-labels.js';
-import { openVdi } from './open-vdi.js';
+import { openVdi } from '../xenapi/open-vdi.js';
 
 const PATCH_PATH = '/patch';
 

@@ -9,8 +9,8 @@ import { cancelTask, destroyTask } from '../xenapi/tasks.js';
 import { labelled, type VdiLabels } from '../xenapi/vdi-labels.js';
 import { XenApiError, isXenApiError } from '../xenapi/xen-api-error.js';
 import { requireSpace, type UploadPlace } from './choose-place.js';
-import { ImportSink, type ImportWatch } from './import-sink.js';
-import { createVdi, imageBytesFor, lookAtVdi, removeUpload, type PoolVdi } from './pool-vdi.js';
+import { ImportSink, type ImportWatch } from '../xenapi/import-sink.js';
+import { createVdi, imageBytesFor, lookAtVdi, removeUpload, type PoolVdi } from '../xenapi/pool-vdi.js';
 
 export interface UploadImageOptions {
   /** Its signal stops everything. */

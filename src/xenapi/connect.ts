@@ -1,7 +1,8 @@
-import { XenConnection, logIn, type Login } from './connection.js';
+import { XenConnection } from './connection.js';
 import { DEFAULT_TIMEOUTS, type Server, type ServerTimeouts } from './exchange.js';
 import { masterOf, parseServerUrl, type AddressRules } from './server-address.js';
 import { serverFailure } from './server-failure.js';
+import { Session, logIn, type Login } from './session.js';
 import { readTrust, type ServerTrust } from './trust.js';
 import { printable } from '../signature/printable.js';
 import { isXenApiError } from './xen-api-error.js';
@@ -16,6 +17,15 @@ export interface ConnectOptions extends AddressRules {
   /** Stops every call. */
   readonly signal?: AbortSignal | undefined;
   readonly timeouts?: Partial<ServerTimeouts> | undefined;
+}
+
+async function logInTo(
+  server: Server,
+  login: Login,
+  signal: AbortSignal | undefined,
+): Promise<XenConnection> {
+  const session = new Session(server, await logIn(server, login, signal), login);
+  return new XenConnection(server, session, signal);
 }
 
 /** The master that a slave names; once, by the same means, and with the same checks. */
@@ -36,7 +46,7 @@ async function followToMaster(
   }
   const server = { ...slave, address };
   try {
-    return new XenConnection(server, await logIn(server, login, signal), login, signal);
+    return await logInTo(server, login, signal);
   } catch (error) {
     if (!isXenApiError(error) || error.code !== 'HOST_IS_SLAVE') throw error;
     throw serverFailure(address, 'one slave names another one as its master', {
@@ -64,10 +74,10 @@ export async function connectPool(options: ConnectOptions): Promise<XenConnectio
     timeouts: { ...DEFAULT_TIMEOUTS, ...timeouts },
   };
   if ('sessionRef' in credentials) {
-    return new XenConnection(server, credentials.sessionRef, undefined, signal);
+    return new XenConnection(server, new Session(server, credentials.sessionRef, undefined), signal);
   }
   try {
-    return new XenConnection(server, await logIn(server, credentials, signal), credentials, signal);
+    return await logInTo(server, credentials, signal);
   } catch (error) {
     const [named] = isXenApiError(error) && error.code === 'HOST_IS_SLAVE' ? error.parameters : [];
     if (named === undefined) throw error;

@@ -11,6 +11,7 @@ import { putStream } from './put-stream.js';
 import { printable } from '../signature/printable.js';
 import type { ServerAddress } from './server-address.js';
 import { serverFailure } from './server-failure.js';
+import type { Session } from './session.js';
 import { isXenApiError } from './xen-api-error.js';
 
 /** Parameters of a handler; undefined ones are left out. The session is added. */
@@ -19,66 +20,29 @@ export type Query = Readonly<Record<string, string | undefined>>;
 /** A schema for what a server answers. */
 export type AnswerSchema = v.GenericSchema;
 
-export interface Login {
-  readonly user: string;
-  readonly password: string;
-}
-
-/** `session.login_with_password`'s last parameter: what the server's log calls us. */
-export const ORIGINATOR = 'patch-vdi';
-const API_VERSION = '1.0';
-
-/** A secret of fewer characters cannot be told from ordinary text. */
-const MIN_SECRET_CHARACTERS = 4;
-
-/** What must not be shown, in the forms in which a server could repeat it. */
-function secretWords(words: readonly string[]): string[] {
-  const forms = words.flatMap((word) => [word, encodeURIComponent(word), JSON.stringify(word).slice(1, -1)]);
-  return [...new Set(forms)].filter((word) => word.length >= MIN_SECRET_CHARACTERS);
-}
-
-/** @throws XenApiError when the name or password is wrong, or the server is a slave; PatchVdiError `sink` */
-export async function logIn(
-  server: Server,
-  { user, password }: Login,
-  signal: AbortSignal | undefined,
-): Promise<string> {
-  const method = 'session.login_with_password';
-  const ask = (): Promise<unknown> =>
-    callJsonRpc(server, {
-      method,
-      params: [user, password, API_VERSION, ORIGINATOR],
-      secrets: secretWords([password]),
-      signal,
-      timeout: server.timeouts.call,
-    });
-  // A session that was made and not told of ends by itself. Where nothing listens, people are told at once.
-  const answer = await again(ask, { after: ['broken'], pause: server.timeouts.poll, signal });
-  const parsed = v.safeParse(v.pipe(v.string(), v.regex(/^[\u0021-\u007e]{1,256}$/)), answer);
-  if (parsed.success) return parsed.output;
-  throw serverFailure(server.address, 'the server logs us in without a session', {
-    found: `${typeof answer} as an answer`,
-    expected: 'a reference of visible characters',
-  });
-}
-
 /**
  * A session with a pool. Calls get the session as their first parameter. What comes back was checked by whoever asked
  * for it with a schema; texts in it are the server's, and to be escaped before they are shown.
  */
 export class XenConnection {
   readonly #server: Server;
-  readonly #login: Login | undefined;
+  readonly #shared: Session;
   readonly #signal: AbortSignal | undefined;
-  #session: string;
   #closed = false;
 
-  /** @param login undefined: the session is somebody else's, and not closed in the end */
-  constructor(server: Server, session: string, login: Login | undefined, signal: AbortSignal | undefined) {
+  constructor(server: Server, session: Session, signal: AbortSignal | undefined) {
     this.#server = server;
-    this.#session = session;
-    this.#login = login;
+    this.#shared = session;
     this.#signal = signal;
+  }
+
+  /** The same session, for somebody who is stopped by another signal. It is not to be closed. */
+  withSignal(signal: AbortSignal | undefined): XenConnection {
+    return new XenConnection(this.#server, this.#shared, signal);
+  }
+
+  get #session(): string {
+    return this.#shared.ref;
   }
 
   /** `https://host:8443`: the master, if another one was asked first. */
@@ -100,7 +64,7 @@ export class XenConnection {
   }
 
   get #secrets(): string[] {
-    return secretWords([this.#session, ...(this.#login === undefined ? [] : [this.#login.password])]);
+    return this.#shared.secrets;
   }
 
   /** A text of the server's without what must not be shown. */
@@ -138,13 +102,14 @@ export class XenConnection {
 
   async #callOnce(method: string, params: readonly Json[]): Promise<unknown> {
     const { call: timeout } = this.#server.timeouts;
+    const session = this.#session;
     try {
       return await this.#rpc(method, params, this.#signal, timeout);
     } catch (error) {
       const ended = isXenApiError(error) && error.code === 'SESSION_INVALID';
-      if (!ended || this.#login === undefined || !isRepeatable(method)) throw error;
-      trace('xenapi', () => `${method}: the session has ended, logging in again`);
-      this.#session = await logIn(this.#server, this.#login, this.#signal);
+      if (!ended || !isRepeatable(method)) throw error;
+      trace('xenapi', () => `${method}: the session has ended`);
+      if (!(await this.#shared.renew(session, this.#signal))) throw error;
       return await this.#rpc(method, params, this.#signal, timeout);
     }
   }
@@ -182,12 +147,13 @@ export class XenConnection {
    */
   async callBeforeEnd(method: string, ...params: readonly Json[]): Promise<unknown> {
     const { farewell } = this.#server.timeouts;
+    const session = this.#session;
     try {
       return await this.#rpc(method, params, undefined, farewell);
     } catch (error) {
       const ended = isXenApiError(error) && error.code === 'SESSION_INVALID';
-      if (!ended || this.#login === undefined || method.startsWith('session.')) throw error;
-      this.#session = await logIn(this.#server, this.#login, AbortSignal.timeout(farewell));
+      if (!ended || method.startsWith('session.')) throw error;
+      if (!(await this.#shared.renew(session, AbortSignal.timeout(farewell)))) throw error;
       return await this.#rpc(method, params, undefined, farewell);
     }
   }
@@ -259,7 +225,7 @@ export class XenConnection {
 
   /** Logs out, if we have logged in. Never fails: a session that is forgotten ends by itself. */
   async close(): Promise<void> {
-    if (this.#closed || this.#login === undefined) return;
+    if (this.#closed || !this.#shared.isOwn) return;
     this.#closed = true;
     try {
       await this.callBeforeEnd('session.logout');

@@ -55,6 +55,7 @@ export const SR = v.object({
   /** Below zero while XAPI does not know, or for drives. */
   physical_size: v.pipe(v.number(), v.safeInteger()),
   physical_utilisation: v.pipe(v.number(), v.safeInteger()),
+  virtual_allocation: v.optional(v.pipe(v.number(), v.safeInteger()), 0),
   /** A server of ours has none. */
   sm_config: v.optional(map, {}),
 });

@@ -22,7 +22,8 @@ const REFERENCES: Readonly<Record<string, string>> = {
   '&#13;': '\r',
 };
 
-function resultText(result: string): string {
+/** The result of a task that has succeeded, unpacked. */
+export function resultText(result: string): string {
   const packed = PACKED.exec(result)?.[1];
   if (packed === undefined) return result;
   return packed.replaceAll(

@@ -4,6 +4,24 @@ const PREFIX = 'patch-vdi:';
 /** While an upload is under way: which one. A VDI that still has it was never finished. */
 export const UPLOAD_KEY = `${PREFIX}upload`;
 
+/*
+ * What `serve --pool` writes beside that. A copy that somebody makes in the pool inherits all of it: so a VDI is ours
+ * only if it says its own UUID.
+ */
+
+/** By whom it was made: the UUID of our own pool record. */
+export const SERVE_KEY = `${PREFIX}serve`;
+/** The UUID that its record had before the pool chose one. */
+export const SERVE_VDI_KEY = `${SERVE_KEY}-vdi`;
+/** Its own UUID, as soon as that is known. */
+export const SERVE_SELF_KEY = `${SERVE_KEY}-self`;
+/** On a VDI that is being copied: this and the UUID that the copy's record has. The copy inherits it. */
+export const SERVE_COPY_PREFIX = `${SERVE_KEY}-copy:`;
+/** The same, as soon as it is known: the value is the reference of the task. */
+export const SERVE_TASK_PREFIX = `${SERVE_KEY}-task:`;
+
+const isOfServe = (key: string): boolean => key === SERVE_KEY || key.startsWith(`${SERVE_KEY}-`);
+
 /** What is known of a patch in a VDI. All of it is what somebody has written there, and proves nothing. */
 export interface VdiLabels {
   /** Of the program that has made the image. */
@@ -22,7 +40,7 @@ type Config = Readonly<Record<string, string>>;
 
 /** The same map, of an upload that is finished. */
 export function labelled(config: Config, { version, sha256, size, signer, uuid }: VdiLabels): Config {
-  const others = Object.entries(config).filter(([key]) => !key.startsWith(PREFIX));
+  const others = Object.entries(config).filter(([key]) => !key.startsWith(PREFIX) || isOfServe(key));
   const ours = { version, sha256, size: String(size), signer, uuid };
   return Object.fromEntries([
     ...others,

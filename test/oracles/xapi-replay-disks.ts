@@ -110,6 +110,17 @@ class DisksOfPool implements Disks {
         this.#vdi(vdi)['other_config'] = config;
         return '';
       },
+      'VDI.add_to_other_config': ([vdi, key, value]) => this.#addConfig(this.#vdi(vdi), String(key), value),
+      'VDI.remove_from_other_config': ([vdi, key]) => {
+        const record = this.#vdi(vdi);
+        const entries = Object.entries(record['other_config'] as Fields).filter(([known]) => known !== key);
+        record['other_config'] = Object.fromEntries(entries);
+        return '';
+      },
+      'VDI.set_name_label': ([vdi, name]) => this.#set(vdi, 'name_label', name),
+      'VDI.set_name_description': ([vdi, text]) => this.#set(vdi, 'name_description', text),
+      'VDI.get_by_uuid': ([uuid]) => byUuid('VDI', pool.tables.VDI, uuid),
+      'SR.get_by_uuid': ([uuid]) => byUuid('SR', pool.tables.SR, uuid),
     };
     for (const [method, run] of Object.entries(answers)) {
       pool.answers.set(method, ([session, ...params]) => {
@@ -128,6 +139,20 @@ class DisksOfPool implements Disks {
     const record = this.#pool.tables.VDI.get(String(ref));
     if (record === undefined) throw new ReplayError('HANDLE_INVALID', 'VDI', String(ref));
     return record;
+  }
+
+  #set(vdi: unknown, field: string, value: unknown): string {
+    this.#vdi(vdi)[field] = value;
+    return '';
+  }
+
+  #addConfig(record: Fields, key: string, value: unknown): string {
+    const config = record['other_config'] as Fields;
+    if (Object.hasOwn(config, key)) {
+      throw new ReplayError('MAP_DUPLICATE_KEY', 'VDI', 'other_config', String(record['uuid']), key);
+    }
+    record['other_config'] = { ...config, [key]: value };
+    return '';
   }
 
   #create(record: Fields): string {
@@ -266,6 +291,12 @@ class DisksOfPool implements Disks {
     }
     socket.end();
   }
+}
+
+function byUuid(className: string, table: ReadonlyMap<string, Fields>, uuid: unknown): string {
+  const found = [...table].find(([, record]) => record['uuid'] === uuid);
+  if (found === undefined) throw new ReplayError('UUID_INVALID', className, String(uuid));
+  return found[0];
 }
 
 /** SRs that do not hand out zeroed disks cannot take VHD at all. */

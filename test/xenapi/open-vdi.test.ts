@@ -5,15 +5,15 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { extractFile } from '../../src/inspect/extract.js';
 import { inspectImage } from '../../src/inspect/report.js';
 import { MIB } from '../../src/units.js';
-import { openVdi } from '../../src/upload/open-vdi.js';
+import { openVdi } from '../../src/xenapi/open-vdi.js';
 import { VDI } from '../../src/xenapi/records.js';
 import { makeCertificate } from '../oracles/certificates.js';
 import { requireTool } from '../oracles/require-tool.js';
 import { temporaryFolder } from '../oracles/temporary-folder.js';
 import { redirect } from '../oracles/xapi-replay-disks.js';
 import { sha256 } from '../pool/test-pool.js';
-import { connected, thrownBy } from '../xenapi/pools.js';
-import { scene, type Scene } from './scene.js';
+import { connected, thrownBy } from './pools.js';
+import { scene, type Scene } from '../upload/scene.js';
 
 beforeEach((context) => requireTool(context, 'openssl', 'mke2fs', 'debugfs'));
 

@@ -5,11 +5,11 @@ import type { Sink } from '../io/sink.js';
 import { WritableSink } from '../io/stream-sink.js';
 import { trace } from '../trace.js';
 import { KIB } from '../units.js';
-import type { XenConnection } from '../xenapi/connection.js';
-import type { OpenedPut } from '../xenapi/open-put.js';
-import { UNKNOWN_OUTCOME, causeWords, serverFailure } from '../xenapi/server-failure.js';
-import { followTask, taskWord } from '../xenapi/tasks.js';
-import type { TransferFormat } from './choose-place.js';
+import type { XenConnection } from './connection.js';
+import type { OpenedPut } from './open-put.js';
+import { UNKNOWN_OUTCOME, causeWords, serverFailure } from './server-failure.js';
+import { followTask, taskWord } from './tasks.js';
+import type { TransferFormat } from './vhd-refusal.js';
 
 const PATH = '/import_raw_vdi';
 const OPERATION = `PUT ${PATH}`;
@@ -136,7 +136,7 @@ export class ImportSink implements Sink {
     const query = { vdi, format, task_id: task };
     this.#totalLength = totalLength;
     const put = await connection.openPut(PATH, query, totalLength, stop.signal);
-    trace('upload', () => `${put.address.name} takes ${totalLength} bytes`);
+    trace('xenapi', () => `${put.address.name} takes ${totalLength} bytes`);
     this.#body = new ImportBody(this.name, put, stop, (cause) => this.#explain(cause));
     this.#watched = new WatchedSink(this.#body, connection.timeouts.stall, stop);
     void this.#watchTask(this.#body);

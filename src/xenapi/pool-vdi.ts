@@ -4,10 +4,10 @@ import { printable } from '../signature/printable.js';
 import { trace } from '../trace.js';
 import { IMAGE_STEP_BYTES } from '../build/size-rule.js';
 import { GIB, describeBytes } from '../units.js';
-import type { XenConnection } from '../xenapi/connection.js';
-import { REFERENCE, VDI, VDIS } from '../xenapi/records.js';
-import { isXenApiError } from '../xenapi/xen-api-error.js';
-import { UPLOAD_KEY } from '../xenapi/vdi-labels.js';
+import type { XenConnection } from './connection.js';
+import { REFERENCE, VDI, VDIS } from './records.js';
+import { isXenApiError } from './xen-api-error.js';
+import { UPLOAD_KEY } from './vdi-labels.js';
 import type { ImportedContents } from './import-sink.js';
 
 /** A VDI that was made for an upload. */
@@ -28,6 +28,8 @@ export interface VdiRequest {
   readonly virtualSize: number;
   /** Says whose upload it is: how it is found again when the answer to `VDI.create` is lost. */
   readonly uploadId: string;
+  /** More of its `other_config`. */
+  readonly labels?: Readonly<Record<string, string>> | undefined;
 }
 
 /** As long as the disk is not given up by the import that was broken off. */
@@ -51,7 +53,7 @@ export async function createVdi(connection: XenConnection, request: VdiRequest):
     type: 'user',
     sharable: false,
     read_only: false,
-    other_config: { [UPLOAD_KEY]: request.uploadId },
+    other_config: { ...request.labels, [UPLOAD_KEY]: request.uploadId },
     xenstore_data: {},
     sm_config: {},
     tags: [],
@@ -100,8 +102,12 @@ async function tryDestroy(connection: XenConnection, ref: string): Promise<Error
   }
 }
 
-/** Destroys it, as often as it takes and time allows: it is ours, so that is safe. @returns what stood in the way */
-async function destroyPatiently(connection: XenConnection, ref: string): Promise<Error | undefined> {
+/**
+ * Destroys it, as often as it takes and time allows: it is ours, so that is safe. Never fails.
+ *
+ * @returns what stood in the way
+ */
+export async function destroyPatiently(connection: XenConnection, ref: string): Promise<Error | undefined> {
   const until = performance.now() + PATIENCE * connection.timeouts.farewell;
   let pause = connection.timeouts.poll;
   for (;;) {
