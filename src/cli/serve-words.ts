@@ -37,6 +37,11 @@ export interface WelcomeFacts {
   readonly realPool?: string | undefined;
 }
 
+/** A pool does not always know. */
+function freeText(bytes: number): string {
+  return bytes === Number.MAX_SAFE_INTEGER ? 'free space unknown' : `${shortBytes(bytes)} free`;
+}
+
 /** What is served where. */
 export async function welcome(
   prepared: PreparedServer,
@@ -49,9 +54,9 @@ export async function welcome(
   const srs: string[] = [];
   for (const repository of repositories) {
     const { facts } = repository;
-    const free = await repository.freeBytes().then(shortBytes, () => undefined);
+    const free = await repository.freeBytes().then(freeText, () => 'out of reach');
     const mark = facts.uuid === defaultSr ? ' (default)' : '';
-    srs.push(`${facts.nameLabel}${mark}, ${free === undefined ? 'out of reach' : `${free} free`}`);
+    srs.push(`${facts.nameLabel}${mark}, ${free}`);
   }
   say([
     `patch-vdi ${packageVersion()} serves ${url}`,

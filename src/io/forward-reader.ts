@@ -2,7 +2,7 @@ import type { ByteReader } from '../bytes.js';
 import { PatchVdiError } from '../errors.js';
 import { describeBytes } from '../units.js';
 import type { UploadSource } from './chunk.js';
-import { PageMemory } from './page-memory.js';
+import { MEMORY_BYTES, PageMemory } from './page-memory.js';
 import { PullStream, type PullRequest } from './pull-stream.js';
 import { checkRange, closedReader, endsTooEarly } from './reader-range.js';
 import { Turns } from './turns.js';
@@ -17,13 +17,17 @@ export class ForwardReader implements ByteReader {
   readonly forwardOnly = true;
   readonly #stream: PullStream;
   readonly #request: PullRequest;
-  readonly #memory = new PageMemory();
+  readonly #memory: PageMemory;
   readonly #turns = new Turns();
   #closed = false;
 
-  /** @param source becomes the reader's own */
-  constructor(name: string, source: UploadSource, request: PullRequest) {
+  /**
+   * @param source becomes the reader's own
+   * @param memoryBytes how much of what has gone by is remembered at most
+   */
+  constructor(name: string, source: UploadSource, request: PullRequest, memoryBytes = MEMORY_BYTES) {
     this.name = name;
+    this.#memory = new PageMemory(memoryBytes);
     this.sizeBytes = source.contentLength;
     this.#stream = new PullStream(source, request);
     this.#request = request;

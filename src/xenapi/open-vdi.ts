@@ -3,6 +3,7 @@ import { openImage } from '../inspect/open-image.js';
 import { ForwardReader } from '../io/forward-reader.js';
 import { IterableSource } from '../io/iterable-source.js';
 import type { XenConnection } from './connection.js';
+import type { ServerDownload } from './get-stream.js';
 import { printable } from '../signature/printable.js';
 import type { VdiRecord } from './records.js';
 import { serverFailure } from './server-failure.js';
@@ -44,35 +45,43 @@ async function* wholeExport(
  * The raw disk of a VDI, as a stream that is read forward. A pool offers no ranges.
  *
  * @param vdi its reference
+ * @param memoryBytes how much of what has gone by is remembered; default: as {@link ForwardReader} has it
  * @returns the caller's; closing it closes the connection: the rest of the disk is never read
  * @throws XenApiError; PatchVdiError `sink`
  */
 export async function openVdiReader(
   connection: XenConnection,
   vdi: string,
-  { uuid, virtual_size: sizeBytes }: VdiRecord,
+  { uuid, virtual_size: sizeBytes }: Pick<VdiRecord, 'uuid' | 'virtual_size'>,
+  memoryBytes?: number,
 ): Promise<ForwardReader> {
   const download = await connection.getStream('/export_raw_vdi', { vdi, format: 'raw' }, true);
-  const signal = connection.signal ?? new AbortController().signal;
-  const name = `VDI ${uuid} at ${connection.name}`;
+  const abortSignal = connection.signal ?? new AbortController().signal;
   const chunks = wholeExport(connection, download.chunks, sizeBytes);
-  const source = new IterableSource(name, chunks, download.contentLength ?? sizeBytes);
-  // The download has a patience of its own.
-  return new DownloadReader(name, source, { abortSignal: signal, idleMilliseconds: undefined }, () =>
-    download.close(),
-  );
+  return new DownloadReader({ ...download, chunks }, `VDI ${uuid} at ${connection.name}`, sizeBytes, {
+    abortSignal,
+    memoryBytes,
+  });
 }
 
-class DownloadReader extends ForwardReader {
-  readonly #end: () => void;
+interface ReaderOptions {
+  readonly abortSignal: AbortSignal;
+  readonly memoryBytes: number | undefined;
+}
 
-  constructor(...[name, source, request, end]: [...ConstructorParameters<typeof ForwardReader>, () => void]) {
-    super(name, source, request);
-    this.#end = end;
+/** Ends the download with itself. */
+class DownloadReader extends ForwardReader {
+  readonly #download: ServerDownload;
+
+  constructor(download: ServerDownload, name: string, sizeBytes: number, options: ReaderOptions) {
+    const source = new IterableSource(name, download.chunks, download.contentLength ?? sizeBytes);
+    // The download has a patience of its own.
+    super(name, source, { ...options, idleMilliseconds: undefined }, options.memoryBytes);
+    this.#download = download;
   }
 
   override async close(): Promise<void> {
-    this.#end();
+    this.#download.close();
     await super.close();
   }
 }

@@ -7,7 +7,8 @@ import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, expect, test } from 'vitest';
 import { MIB } from '../../src/units.js';
-import { expectCleanText } from '../e2e/cli.js';
+import { expectCleanText, runCli, type Ended } from '../e2e/cli.js';
+import { workspace } from '../e2e/workspace.js';
 import { requireHost } from '../host/host-bench.js';
 import { requireTool } from '../oracles/require-tool.js';
 import { scriptPatch } from '../pool/apply-bench.js';
@@ -67,6 +68,41 @@ test('what it prints names the pool and its SRs, and has no secret of the pool i
     expect(readFileSync(join(file.parentPath, file.name), 'latin1')).not.toContain(inner.password);
   }
   expect(await outer.stop()).toBe(0);
+});
+
+test('what cannot be, is refused in words', async () => {
+  const inner = await ServedPool.start();
+  const work = workspace();
+  const serve = async (...more: readonly string[]): Promise<Ended> => {
+    const args = [
+      'serve',
+      '--state',
+      join(work.folder, 'state'),
+      '--listen',
+      '127.0.0.1:0',
+      '--pool',
+      inner.url,
+    ];
+    const ended = await runCli(work, [...args, ...more], { env: { PATCH_VDI_PASSWORD: 'wrong-horse' } });
+    expectCleanText(ended.stderr);
+    expect(ended.stderr).not.toContain('wrong-horse');
+    return ended;
+  };
+  const both = await serve('--join', 'https://127.0.0.1:1');
+  expect(both.exitCode).toBe(2);
+  expect(both.stderr).toContain('--pool and --join');
+  const config = work.input('pool.yaml', 'storage_repositories: [{name_label: own, path: own}]\n');
+  const folders = await serve('--config', config);
+  expect(folders.exitCode).toBe(2);
+  expect(folders.stderr).toContain('either folders or those of a real pool');
+  const stranger = await serve();
+  expect(stranger.exitCode).toBe(8);
+  expect(stranger.stderr).toContain('certificate');
+  const wrong = await serve('--ca-file', inner.certificate);
+  expect(wrong.exitCode).toBe(8);
+  expect(wrong.stderr).toContain('name or password is wrong');
+  const away = await serve('--ca-file', inner.certificate, '--pool', 'https://127.0.0.1:1');
+  expect(away.exitCode).toBe(8);
 });
 
 test(`${KILLS} kills: what was acknowledged is there, half disks are gone, and others' disks are as they were`, async () => {

@@ -108,10 +108,10 @@ export class OwnVdis {
     );
   }
 
-  /** UUIDs of all that we have made in the SR, or may have made. */
+  /** UUIDs of all that we have made in the SR, or may have made; of one that is being built that of its record. */
   async list(connection: XenConnection): Promise<string[]> {
     const all = await this.#all(connection, (record) => this.#isOurs(record) || this.#mayBeOurs(record));
-    return all.map(({ record }) => record.uuid);
+    return all.map(({ record }) => record.other_config[UPLOAD_KEY] ?? record.uuid);
   }
 
   /**

@@ -7,6 +7,7 @@ import { openImage } from '../../inspect/open-image.js';
 import { copyInto } from '../../pool/copy-into.js';
 import { countedStream } from '../../pool/counted-stream.js';
 import { dataRuns, streamRuns } from '../../pool/disk-runs.js';
+import { isUuid } from '../../pool/folder-places.js';
 import { PoolError } from '../../pool/pool-error.js';
 import { openRawStream } from '../../pool/raw-export.js';
 import type {
@@ -25,6 +26,7 @@ import type {
 } from '../../pool/storage.js';
 import { openVhdStream } from '../../pool/vhd-export.js';
 import { openImportedVhd } from '../../pool/vhd-import.js';
+import { printable } from '../../signature/printable.js';
 import { trace } from '../../trace.js';
 import { MIB } from '../../units.js';
 import type { XenConnection } from '../../xenapi/connection.js';
@@ -45,6 +47,8 @@ import type { PoolLink } from './pool-link.js';
 import { fillPoolDisk } from './fill-disk.js';
 
 const DESCRIPTION = 'A patch, stored by patch-vdi serve';
+/** Of a disk that is read: metadata, of which an image of ours has less. Many may read at once. */
+const READER_MEMORY_BYTES = 4 * MIB;
 const NAME_OF_NEW = 'Patch that is being uploaded';
 
 export interface RealRepositoryOptions {
@@ -60,7 +64,11 @@ export interface RealRepositoryOptions {
   readonly now: () => number;
 }
 
+/** @throws PoolError SR_BACKEND_FAILURE for a UUID that is none */
 function factsOf({ uuid, virtual_size, physical_utilisation }: VdiRecord): VdiFacts {
+  if (!isUuid(uuid)) {
+    throw new PoolError('SR_BACKEND_FAILURE', ['pool', `a VDI without a UUID: ${printable(uuid, 64)}`, '']);
+  }
   return {
     uuid,
     location: uuid,
@@ -180,7 +188,12 @@ export class RealRepository implements StorageRepository {
     } catch (error) {
       // The answer was lost: the pool may be making it.
       if (lostConnection(error) === 'broken') {
-        await removeUpload(connection, { ref: undefined, uuid: undefined, uploadId: uuid, contents: 'no image' });
+        await removeUpload(connection, {
+          ref: undefined,
+          uuid: undefined,
+          uploadId: uuid,
+          contents: 'no image',
+        });
       }
       throw error;
     }
@@ -414,7 +427,7 @@ export class RealRepository implements StorageRepository {
     return new PoolDisk(name, record.virtual_size, () =>
       this.#inPool(uuid, signal, async (connection) => {
         const now = await this.#own.find(connection, uuid);
-        return await openVdiReader(connection, now.ref, now.record);
+        return await openVdiReader(connection, now.ref, now.record, READER_MEMORY_BYTES);
       }),
     );
   }

@@ -1,5 +1,6 @@
 import { PatchVdiError } from '../../errors.js';
 import { usableDefaultSr } from '../../pool/choose-sr.js';
+import { isUuid } from '../../pool/folder-places.js';
 import { VDI_CLONE, type RepositoryFacts, type StorageRepository } from '../../pool/storage.js';
 import type { SrInventory, SrOfMaster } from '../../xenapi/sr-inventory.js';
 import { PoolLink, type PoolLinkOptions } from './pool-link.js';
@@ -12,6 +13,9 @@ const OTHER_TYPES = new Set(['iso', 'udev']);
 const MAKES_DISKS = ['VDI_CREATE', VDI_CLONE];
 
 const MAX_NAME_CHARACTERS = 256;
+/** As drivers of XAPI have them: `VDI_CREATE`, `VDI_GENERATE_CONFIG/2`. */
+const CAPABILITY = /^[A-Z0-9_/]{1,64}$/;
+const MAX_CAPABILITIES = 256;
 
 /** The storage repositories of a real pool. */
 export interface RealStorage {
@@ -23,8 +27,10 @@ export interface RealStorage {
 }
 
 /** Whether user disks can be made in it. */
-export function holdsDisks({ record: { type, content_type: content }, capabilities }: SrOfMaster): boolean {
+export function holdsDisks({ record, capabilities }: SrOfMaster): boolean {
+  const { uuid, type, content_type: content } = record;
   return (
+    isUuid(uuid) &&
     !OTHER_TYPES.has(type.toLowerCase()) &&
     !OTHER_CONTENTS.has(content.toLowerCase()) &&
     MAKES_DISKS.some((capability) => capabilities.has(capability))
@@ -36,7 +42,15 @@ function factsOf({ record, capabilities }: SrOfMaster): RepositoryFacts {
   const { uuid, type, shared } = record;
   // One line that can be read: it stands on screens and in records.
   const nameLabel = record.name_label.replaceAll(/\p{C}/gu, ' ').slice(0, MAX_NAME_CHARACTERS);
-  return { uuid, nameLabel, type, capabilities, shared, deviceConfig: {} };
+  const named = [...capabilities].filter((capability) => CAPABILITY.test(capability));
+  return {
+    uuid,
+    nameLabel,
+    type: type.replaceAll(/\p{C}/gu, ' ').slice(0, MAX_NAME_CHARACTERS),
+    capabilities: new Set(named.slice(0, MAX_CAPABILITIES)),
+    shared,
+    deviceConfig: {},
+  };
 }
 
 function defaultOf({ defaultSr }: SrInventory, ours: readonly SrOfMaster[]): string | undefined {

@@ -101,6 +101,19 @@ describe('which SRs', () => {
     expect(vdi?.['SR']).not.toBe(local);
   });
 
+  test('a VDI to which the pool gives no UUID is not taken, and does not stay', async () => {
+    const scene = await replay();
+    const pool = await serving(scene);
+    const create = scene.there.answers.get('VDI.create');
+    scene.there.answers.set('VDI.create', (params) => {
+      const ref = String(create?.(params));
+      Object.assign(scene.there.tables.VDI.get(ref) ?? {}, { uuid: '../../etc/passwd' });
+      return ref;
+    });
+    expect((await refused(upload(pool, await samplePatch('no uuid')))).code).toBe('SR_BACKEND_FAILURE');
+    expectUndone(scene, pool);
+  });
+
   test('names are one line, whatever the pool calls them', async () => {
     const scene = await replay();
     changeSr(scene.there, 'Local storage', { name_label: 'Local\u001B[31m\nstorage' });
