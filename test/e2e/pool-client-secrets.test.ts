@@ -212,6 +212,20 @@ describe('the certificate of a server on this machine', () => {
     expect(stderr).toContain('the certificate file cannot be used');
   });
 
+  test('is one of several whose fingerprints are given; with none of them nothing is sent', async () => {
+    const { work, pool, certificate } = await poolScene();
+    const env = { PATCH_VDI_PASSWORD: PASSWORD };
+    const others = ['--fingerprint', 'ab'.repeat(32), '--fingerprint', 'cd'.repeat(32)];
+    const refused = await runCli(work, ['pool', 'srs', '--pool', pool.url, ...others], { env });
+    expect(refused.exitCode).toBe(8);
+    expect(refused.stderr.replaceAll(/\s+/g, '')).toContain(certificate.fingerprint);
+    expect(refused.stderr.replaceAll(/\s+/g, '')).toContain(pool.url);
+    expect(pool.requests).toEqual([]);
+    const all = [...others, '--fingerprint', certificate.fingerprint];
+    const { exitCode, stderr } = await runCli(work, ['pool', 'srs', '--pool', pool.url, ...all], { env });
+    expect(exitCode, stderr).toBe(0);
+  });
+
   test('is not asked for twice', async () => {
     const { exitCode, stderr } = await runCli(workspace(), [
       'pool',
