@@ -4,7 +4,7 @@ const PAGE_BYTES = 4 * KIB;
 const SLAB_PAGES = 256;
 
 /** Enough for the metadata of any image that we know of, and for a fair piece of its content. */
-export const MEMORY_BYTES = 32 * MIB;
+const MEMORY_BYTES = 32 * MIB;
 
 const ZEROS = Buffer.alloc(PAGE_BYTES);
 

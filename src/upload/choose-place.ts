@@ -38,7 +38,7 @@ const LVM_TYPES = new Set(['lvm', 'lvmoiscsi', 'lvmohba']);
  *
  * @returns undefined when it can
  */
-export function refusesVhd({ type, sm_config }: Pick<SrRecord, 'type' | 'sm_config'>): string | undefined {
+function refusesVhd({ type, sm_config }: Pick<SrRecord, 'type' | 'sm_config'>): string | undefined {
   const kind = type.toLowerCase();
   if (kind === 'cslg') return 'StorageLink does not hand out zeroed disks';
   if (LVM_TYPES.has(kind) && sm_config['use_vhd'] !== 'true') {

@@ -25,7 +25,7 @@ export interface Login {
 }
 
 /** `session.login_with_password`'s last parameter: what the server's log calls us. */
-export const ORIGINATOR = 'patch-vdi';
+const ORIGINATOR = 'patch-vdi';
 const API_VERSION = '1.0';
 
 /** A secret of fewer characters cannot be told from ordinary text. */

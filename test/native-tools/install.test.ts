@@ -9,7 +9,8 @@ import {
   type PackageManager,
 } from '../../src/tools/find.js';
 import { packageFile } from '../../src/tools/package-files.js';
-import { makeProgram, makeProgramOfVersion, temporaryFolder } from './fake-programs.js';
+import { makeProgram, makeProgramOfVersion } from './fake-programs.js';
+import { temporaryFolder } from '../oracles/temporary-folder.js';
 
 const SCRIPT = packageFile('native-tools/install.sh');
 const APT_INSTALL = 'apt-get install --yes --no-install-recommends -o DPkg::Lock::Timeout=120 e2fsprogs gpgv';
