@@ -1,3 +1,4 @@
+/* One way for a transfer to end a test, against the same fake server: long, as the list of endings is. */
 import { randomBytes } from 'node:crypto';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { IterableSource } from '../../src/io/iterable-source.js';
