@@ -352,6 +352,20 @@ describe('a download', () => {
     });
   });
 
+  test('of a length that no number can tell is refused before its bytes', async () => {
+    const pool = await startReplay();
+    pool.intercept = (request, response) => {
+      if (request.method !== 'GET') return false;
+      response.writeHead(200, { 'content-length': '99999999999999999' }).write('abc');
+      return true;
+    };
+    expect(await thrownBy(contentOf(pool, 'any'))).toMatchObject({
+      kind: 'sink',
+      message: expect.stringMatching(/^the server announces an unusable length/) as string,
+      context: { found: '99999999999999999', expected: 'a number of bytes' },
+    });
+  });
+
   test('that does not go on stops after a while', async () => {
     const pool = await startReplay();
     pool.intercept = (request, response) => {
