@@ -44,7 +44,8 @@ function runUnitTests({ version, env }) {
     '--reporter=dot',
     ...ROOMS.map((room) => `test/${room}/`),
   ];
-  const said = run('node', args, { cwd: PROJECT, env: { ...env, HOME: process.env.HOME } });
+  const own = { ...env, HOME: process.env.HOME, NO_COLOR: '1' };
+  const said = run('node', args, { cwd: PROJECT, env: own });
   return said
     .split('\n')
     .filter((line) => /Test Files|Tests/.test(line))

@@ -6,6 +6,7 @@ import { mkdirSync, readFileSync, readdirSync, symlinkSync, writeFileSync } from
 import { gunzipSync } from 'node:zlib';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { DEFAULT_SEARCH_PATH, findProgram } from '../../src/tools/find.js';
 import { makeSigningBench, type SigningBench } from '../e2e/signed-uploads.js';
 import { requireTool } from '../oracles/require-tool.js';
 import { PROJECT, mustRun, packPackage, run, type PackedPackage } from './packed.js';
@@ -25,7 +26,7 @@ beforeAll(() => {
   none = join(packed.folder, 'no-tools');
   gpgvOnly = join(packed.folder, 'gpgv-only');
   for (const folder of [none, gpgvOnly]) mkdirSync(folder);
-  symlinkSync('/usr/bin/gpgv', join(gpgvOnly, 'gpgv'));
+  symlinkSync(findProgram('gpgv', DEFAULT_SEARCH_PATH) ?? 'gpgv', join(gpgvOnly, 'gpgv'));
   upload = join(packed.folder, 'upload');
   writeFileSync(upload, bench.plain);
   [vhd, raw] = ['a.vhd', 'b.raw'].map((name) => join(packed.folder, name)) as [string, string];
