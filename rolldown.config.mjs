@@ -124,6 +124,33 @@ function nothingLeftOutside() {
   };
 }
 
+/**
+ * tsc writes declarations of every module, and leaves those of modules that are gone. Only what the library's door
+ * leads to is of use to anybody: the rest goes.
+ */
+function reachableDeclarations() {
+  return {
+    name: 'reachable-declarations',
+    writeBundle() {
+      const waiting = [join(outputFolder, 'index.d.ts')];
+      const reached = new Set(waiting);
+      for (let path = waiting.pop(); path !== undefined; path = waiting.pop()) {
+        for (const [, name] of readFileSync(path, 'utf8').matchAll(
+          /\b(?:from|import)\s*\(?\s*'(\.[^']*)\.js'/g,
+        )) {
+          const next = join(dirname(path), `${name}.d.ts`);
+          if (!reached.has(next)) waiting.push(next);
+          reached.add(next);
+        }
+      }
+      for (const name of readdirSync(outputFolder, { recursive: true })) {
+        const path = join(outputFolder, name);
+        if (name.endsWith('.d.ts') && !reached.has(path)) rmSync(path);
+      }
+    },
+  };
+}
+
 /** Makes the command line's file a program: one shebang on its first line, and the executable bit. */
 function executableEntry() {
   return {
@@ -151,7 +178,7 @@ export default defineConfig({
   input: { [CLI_ENTRY]: 'src/cli/main.ts', index: 'src/index.ts' },
   platform: 'node',
   transform: { target: 'node20.19' },
-  plugins: [thirdPartyLicences(), nothingLeftOutside(), executableEntry()],
+  plugins: [thirdPartyLicences(), nothingLeftOutside(), reachableDeclarations(), executableEntry()],
   output: {
     dir: outputFolder,
     format: 'esm',

@@ -1,9 +1,10 @@
-import { readFileSync, readdirSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { join, sep } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { houseFaults, importsOf, type SourceFile } from './oracles/house-rules.js';
+import { FLOORS, houseFaults, importsOf, tooLong, type SourceFile } from './oracles/house-rules.js';
 
-const SRC = join(import.meta.dirname, '../src');
+const PROJECT = join(import.meta.dirname, '..');
+const SRC = join(PROJECT, 'src');
 
 function sourceFiles(): SourceFile[] {
   return readdirSync(SRC, { recursive: true, encoding: 'utf8' })
@@ -30,6 +31,81 @@ describe('the house', () => {
       (entry) => entry.isFile() && !entry.name.endsWith('.ts'),
     );
     expect(others.map(({ name }) => name)).toEqual([]);
+  });
+});
+
+/** Programs and tests outside of src/, with their paths in the project. */
+function otherFiles(): SourceFile[] {
+  const tests = readdirSync(join(PROJECT, 'test'), { recursive: true, encoding: 'utf8' });
+  const names = [...readdirSync(PROJECT), ...tests.map((name) => join('test', name))];
+  return names
+    .filter((name) => /\.(?:ts|mjs|sh)$/.test(name))
+    .map((path) => ({ path: path.replaceAll(sep, '/'), text: readFileSync(join(PROJECT, path), 'utf8') }));
+}
+
+describe('tests and programs', () => {
+  test('say why they are long', () => {
+    expect(otherFiles().length).toBeGreaterThan(300);
+    expect(tooLong(otherFiles())).toEqual([]);
+  });
+
+  test('would be found if they did not', () => {
+    const long = { path: 'test/a.mjs', text: 'export const x = 1;\n'.repeat(301) };
+    expect(tooLong([long])).toEqual(['test/a.mjs: has more than 300 lines and no reason at its top']);
+  });
+});
+
+describe('the plan of the house in the documentation', () => {
+  /** Rooms, line by line, of every block that begins with `src/`. */
+  function plansIn(page: string): string[][][] {
+    const blocks = page.matchAll(/^```\w*\nsrc\/\n((?: {2}.*\n)+)/gm);
+    return [...blocks].map(([, lines = '']) =>
+      lines
+        .trimEnd()
+        .split('\n')
+        .map((line) => [...line.matchAll(/(?<=^| )([a-z-]+)(?:\/|(\.ts))(?= |$)/g)])
+        .map((rooms) => rooms.map(([, name = '', ending = '']) => name + ending)),
+    );
+  }
+  /** Rooms that are missing, unknown, or drawn on the floor of another. */
+  function planFaults(lines: readonly (readonly string[])[]): string[] {
+    const floorOf = (room: string): number => FLOORS.findIndex((rooms) => rooms.includes(room));
+    const drawn = lines.flat();
+    const missing = FLOORS.flat().filter((room) => !drawn.includes(room));
+    const unknown = drawn.filter((room) => floorOf(room) === -1);
+    // Files beside the folders stand on one line, whatever their floors.
+    const folders = lines.filter((rooms) => rooms.some((room) => !room.endsWith('.ts')));
+    const floors = folders.map((rooms) => rooms.map(floorOf));
+    const spread = folders.filter((_, at) => new Set(floors[at]).size > 1).map((rooms) => rooms.join(' '));
+    const upwards = folders.filter((_, at) => at > 0 && (floors[at]?.[0] ?? 0) < (floors[at - 1]?.[0] ?? 0));
+    return [
+      ...missing.map((room) => `${room} is missing`),
+      ...unknown.map((room) => `${room} is no room`),
+      ...spread.map((rooms) => `${rooms} are of several floors`),
+      ...upwards.map((rooms) => `${rooms.join(' ')} is drawn too low`),
+    ];
+  }
+  const pages = [
+    'README.md',
+    'CONTRIBUTING.md',
+    ...readdirSync(join(PROJECT, 'docs')).map((name) => `docs/${name}`),
+  ]
+    .filter((name) => name.endsWith('.md') && existsSync(join(PROJECT, name)))
+    .map((name) => readFileSync(join(PROJECT, name), 'utf8'));
+
+  test('is the house', () => {
+    const plans = pages.flatMap(plansIn);
+    expect(plans.length, 'plans').toBeGreaterThan(0);
+    for (const plan of plans) expect(planFaults(plan)).toEqual([]);
+  });
+
+  test('sabotage: another house', () => {
+    const [plan = []] = pages.flatMap(plansIn);
+    const flat = plan.flat();
+    expect(planFaults(plan.filter((rooms) => !rooms.includes('plan')))).toContain('plan is missing');
+    expect(planFaults([...plan, ['helpers']])).toContain('helpers is no room');
+    expect(planFaults([flat])).toContainEqual(expect.stringMatching(/are of several floors$/));
+    expect(planFaults(plan.toReversed()).join()).toMatch(/is drawn too low/);
   });
 });
 

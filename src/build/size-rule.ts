@@ -3,14 +3,14 @@ import { BLOCK_BYTES } from '../tools/mke2fs.js';
 import { GIB, MIB, TIB, describeBytes, roundUp } from '../units.js';
 
 /** The size of an image whose upload has no length: "defaulting to 4GiB if we have no size information". */
-export const DEFAULT_IMAGE_BYTES = 4 * GIB;
+const DEFAULT_IMAGE_BYTES = 4 * GIB;
 /** "A VDI will be created whose size is 4x the apparent size of the patch". */
 const SIZE_FACTOR = 4;
-export const MIN_IMAGE_BYTES = 16 * MIB;
+const MIN_IMAGE_BYTES = 16 * MIB;
 /** Images are multiples of this: the block of a VHD, and what storage repositories round to anyway. */
 export const IMAGE_STEP_BYTES = 2 * MIB;
 /** The limit of ext4 with 4 KiB blocks and 32-bit block numbers within files. */
-export const MAX_IMAGE_BYTES = 16 * TIB;
+const MAX_IMAGE_BYTES = 16 * TIB;
 /** `patch` is allocated in units of this (`hugefiles_align`). */
 export const PAYLOAD_UNIT_BYTES = 2 * MIB;
 

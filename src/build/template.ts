@@ -64,7 +64,7 @@ const PROBE_UUID = '00000000-0000-4000-8000-000000000001';
 export const PROBE: FilesystemIdentity = { label: '', filesystemUuid: PROBE_UUID, hashSeed: PROBE_UUID };
 
 /** A new sparse file in a private folder. @throws PatchVdiError `usage` | `space` */
-export function createSparse(path: string, sizeBytes: number): void {
+function createSparse(path: string, sizeBytes: number): void {
   try {
     writeFileSync(path, '');
     truncateSync(path, sizeBytes);
@@ -95,7 +95,7 @@ export function mismatch(found: string, expected: string, cause?: unknown): Patc
   });
 }
 
-export function requireEqual(what: string, found: string | number, expected: string | number): void {
+function requireEqual(what: string, found: string | number, expected: string | number): void {
   if (found !== expected) throw mismatch(`${what} ${found}`, `${what} ${expected}`);
 }
 

@@ -28,7 +28,7 @@ function rowLines(
 }
 
 /** The catalogue as a table, family by family. */
-export function faultLines(faults: readonly Fault[], columns: number): string[] {
+function faultLines(faults: readonly Fault[], columns: number): string[] {
   const nameWidth = Math.max(...faults.map(({ name }) => name.length));
   const textWidth = Math.max(MIN_TEXT_COLUMNS, Math.floor((columns - nameWidth - 2 * GAP.length) / 2));
   const widths = [nameWidth, textWidth] as const;

@@ -1,5 +1,5 @@
 /** What a patch can ask for after it was applied, for people. */
-export const GUIDANCE_TEXTS: Readonly<Record<string, string>> = {
+const GUIDANCE_TEXTS: Readonly<Record<string, string>> = {
   restartHVM: 'restart the HVM virtual machines',
   restartPV: 'restart the PV virtual machines',
   restartHost: 'restart the host',

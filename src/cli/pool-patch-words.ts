@@ -8,7 +8,7 @@ const OTHER_PLACES: Readonly<Record<Exclude<PatchPlace['kind'], 'vdi'>, string>>
 };
 
 /** Where a patch's bytes are, in words that follow "in". */
-export function placeText(place: PatchPlace): string {
+function placeText(place: PatchPlace): string {
   if (place.kind !== 'vdi') return OTHER_PLACES[place.kind];
   return `VDI ${place.uuid} on ${place.srName === '' ? place.sr : place.srName}`;
 }

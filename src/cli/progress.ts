@@ -32,7 +32,7 @@ const REDRAW_MILLISECONDS = 200;
 
 const iec = (bytes: number): string => prettyBytes(bytes, { binary: true, maximumFractionDigits: 1 });
 
-export function describeSeconds(seconds: number): string {
+function describeSeconds(seconds: number): string {
   if (!Number.isFinite(seconds)) return '--:--';
   const whole = Math.ceil(seconds);
   const pair = (value: number): string => String(value).padStart(2, '0');
@@ -41,7 +41,7 @@ export function describeSeconds(seconds: number): string {
 }
 
 /** The texts beside the bar: how much, how fast, how long still. */
-export function progressTexts(
+function progressTexts(
   progress: BarProgress,
   bytesPerSecond: number,
 ): { amount: string; rate: string; left: string } {

@@ -21,8 +21,6 @@ import {
 } from './layout.js';
 import type { Superblock } from './superblock.js';
 
-export type { Timestamp } from './inode-times.js';
-
 export type FileType =
   | 'regular'
   | 'directory'

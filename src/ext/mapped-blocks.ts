@@ -3,7 +3,7 @@ import { SUPERBLOCK_OFFSET_BYTES } from './layout.js';
 import type { Superblock } from './superblock.js';
 
 /** The block that holds the superblock; no file has it. */
-export function superblockBlock({ blockBytes }: Superblock): number {
+function superblockBlock({ blockBytes }: Superblock): number {
   return Math.floor(SUPERBLOCK_OFFSET_BYTES / blockBytes);
 }
 

@@ -34,7 +34,7 @@ export interface Geometry {
 }
 
 /** A table of groups larger than this is not one of a disk we could read (16 TiB with 4 KiB blocks: 8 MiB). */
-export const MAX_DESCRIPTOR_TABLE_BYTES = 32 * MIB;
+const MAX_DESCRIPTOR_TABLE_BYTES = 32 * MIB;
 /** 2 TiB in groups of 8 MiB, those of 1 KiB blocks, or 32 TiB in those of 4 KiB: each has two bitmaps to be read. */
 const MAX_GROUPS = 2 ** 18;
 /** 64 KiB (EXT4_MAX_BLOCK_LOG_SIZE); clusters end at 512 MiB (e2fsprogs, EXT2_MAX_CLUSTER_LOG_SIZE). */

@@ -82,10 +82,19 @@ export class AppliedFolder {
         }
         const marker = await this.#readMarker(uuid);
         if (marker?.alive === true) return false;
-        if (marker !== undefined) await unlink(this.#marker(uuid)).catch(() => undefined);
+        // One that stays is an error: trying again would never end.
+        if (marker !== undefined) await this.#removeMarker(uuid);
       }
     } finally {
       await rm(temporary, { force: true });
+    }
+  }
+
+  async #removeMarker(uuid: string): Promise<void> {
+    try {
+      await unlink(this.#marker(uuid));
+    } catch (error) {
+      if (systemErrorCode(error) !== 'ENOENT') throw writeFailure(this.#marker(uuid), 0, error);
     }
   }
 

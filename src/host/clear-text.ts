@@ -3,11 +3,10 @@ import { chmod, mkdtemp, open, statfs, type FileHandle } from 'node:fs/promises'
 import { basename, join } from 'node:path';
 import { PatchVdiError, systemErrorCode } from '../errors.js';
 import { passThroughVerifier } from '../inspect/verify-file.js';
-import type { FileChunk } from '../inspect/image-file.js';
+import { chunksOf } from '../inspect/file-chunks.js';
 import type { SignaturePolicy, VerifiedSignature } from '../signature/verifier.js';
 import type { ToolEnvironment } from '../tools/find.js';
 import type { MountHolder } from '../tools/mount-holder.js';
-import { MIB } from '../units.js';
 import type { SeenPatch } from './mountable.js';
 
 /** In the root folder of the file system. */
@@ -57,17 +56,6 @@ async function openPatch(holder: MountHolder): Promise<FileHandle> {
   if ((await file.stat()).isFile()) return file;
   await file.close();
   throw notRegular('something else');
-}
-
-async function* chunksOf(file: FileHandle, signal: AbortSignal | undefined): AsyncGenerator<FileChunk> {
-  const buffer = new Uint8Array(MIB);
-  for (let fileOffset = 0; ;) {
-    signal?.throwIfAborted();
-    const { bytesRead } = await file.read(buffer, 0, buffer.length, fileOffset);
-    if (bytesRead === 0) return;
-    yield { fileOffset, bytes: buffer.subarray(0, bytesRead), zeros: false };
-    fileOffset += bytesRead;
-  }
 }
 
 /**

@@ -19,7 +19,7 @@ export interface CopyOptions {
 }
 
 /** Bytes of the disk in the image. @throws PatchVdiError `usage` for a stream */
-export function sizeOf(image: Image): number {
+function sizeOf(image: Image): number {
   if (image.virtualSize !== undefined && !image.forwardOnly) return image.virtualSize;
   throw new PatchVdiError('usage', 'a stream cannot be applied', {
     context: { path: image.name, found: 'a stream', expected: 'a file, a device, or a server with ranges' },
@@ -33,7 +33,7 @@ export function sizeOf(image: Image): number {
  *
  * @throws PatchVdiError `space`
  */
-export async function requireSpace(folder: string, diskBytes: number): Promise<void> {
+async function requireSpace(folder: string, diskBytes: number): Promise<void> {
   const { bavail, bsize } = await statfs(folder);
   const freeBytes = bavail * bsize;
   if (freeBytes >= diskBytes + MARGIN_BYTES) return;

@@ -2,7 +2,7 @@ import { GIB, KIB, MIB, TIB } from '../units.js';
 import type { DiskMap, MapCell, MapKind } from './disk-map.js';
 
 /** What stands for a cell. ASCII, so that it comes through every terminal, log and mail. */
-export const MAP_LETTERS: Readonly<Record<MapKind, string>> = {
+const MAP_LETTERS: Readonly<Record<MapKind, string>> = {
   superblock: 'S',
   metadata: 'm',
   payload: '#',
@@ -12,7 +12,7 @@ export const MAP_LETTERS: Readonly<Record<MapKind, string>> = {
 };
 
 /** Free, and without a place in the image file. */
-export const UNALLOCATED_LETTER = ' ';
+const UNALLOCATED_LETTER = ' ';
 
 export const MAP_NAMES: Readonly<Record<MapKind, string>> = {
   superblock: 'superblock and backups',

@@ -26,7 +26,7 @@ const MAX_RETRIES = 3;
  * jumps elsewhere. So whoever reads a megabyte here and there does not make a server send what nobody reads.
  * Calls that overlap wait for each other: one request at a time.
  */
-export class HttpReader implements ByteReader {
+class HttpReader implements ByteReader {
   readonly name: string;
   readonly sizeBytes: number;
   readonly forwardOnly = false;

@@ -52,7 +52,7 @@ export function checkDocumentText(option: string, text: string): string {
  * one line of ASCII, without quotes of either kind, whatever the locale of the host and its shell; references also
  * keep the line ends of attributes, which a parser would turn into spaces (XML 1.0, section 3.3.3).
  */
-export function xmlText(text: string): string {
+function xmlText(text: string): string {
   return text.replaceAll(/[^ !#$%(-;=?-~]/gu, (character) => `&#${character.codePointAt(0)};`);
 }
 

@@ -14,9 +14,9 @@ import type { PatchDesign } from './patch-stream.js';
 import { UploadBench } from './uploads.js';
 
 /** Every fault has room in such a patch, and in no smaller one. */
-export const MIN_FAULTY_PATCH_BYTES = 256 * KIB;
+const MIN_FAULTY_PATCH_BYTES = 256 * KIB;
 /** Its extents stand in the inode itself, where some faults look for them. */
-export const MAX_FAULTY_PATCH_BYTES = 256 * MIB;
+const MAX_FAULTY_PATCH_BYTES = 256 * MIB;
 const MAX_FAULTY_DISK_BYTES = 2 * GIB;
 
 /** @throws PatchVdiError `usage` */
@@ -34,7 +34,7 @@ export function checkFaultySizes(patchBytes: number, diskBytes: number | undefin
 }
 
 /** @throws PatchVdiError `usage` for a fault that such an image cannot have */
-export function checkFaultShape({ name, formats, filesystems }: Fault, { format, filesystem }: Shape): void {
+function checkFaultShape({ name, formats, filesystems }: Fault, { format, filesystem }: Shape): void {
   if (formats.includes(format) && filesystems.includes(filesystem)) return;
   throw new PatchVdiError('usage', 'such an image cannot have this fault', {
     context: {

@@ -119,7 +119,7 @@ export async function makePatchFile(options: PatchFileOptions): Promise<PatchFil
   }
 }
 
-export function signingOf(signing: PatchFileOptions['signing']): PatchSigning {
+function signingOf(signing: PatchFileOptions['signing']): PatchSigning {
   if (signing === undefined) return { kind: 'unsigned' };
   return { kind: signing.detached ? 'detached' : 'message', signer: signing.signer };
 }

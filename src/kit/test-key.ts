@@ -59,7 +59,7 @@ function checkUserId(text: string): string {
 }
 
 /** The body of a version 4 Public-Key packet, RFC 4880 §5.5.2. */
-export function publicKeyBody(createdAt: number, { n, e }: Pick<RsaNumbers, 'n' | 'e'>): Uint8Array {
+function publicKeyBody(createdAt: number, { n, e }: Pick<RsaNumbers, 'n' | 'e'>): Uint8Array {
   return concatBytes(octets(4), scalar(createdAt, 4), octets(RSA), mpi(n), mpi(e));
 }
 

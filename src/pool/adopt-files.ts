@@ -1,11 +1,11 @@
 import { constants } from 'node:fs';
 import { lstat, mkdtemp, open, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { chunksOf } from '../inspect/file-chunks.js';
 import type { FileChunk } from '../inspect/image-file.js';
 import { passThroughVerifier } from '../inspect/verify-file.js';
 import { isPatchVdiError, PatchVdiError } from '../errors.js';
 import { printable } from '../signature/printable.js';
-import { MIB } from '../units.js';
 import type { Database } from './database.js';
 import type { PatchInfo } from './info-document.js';
 import { patchFileSize } from './patch-file.js';
@@ -37,16 +37,10 @@ interface FoundPatch {
   readonly sha256: string;
 }
 
-async function* chunksOf(path: string): AsyncGenerator<FileChunk> {
+async function* chunksOfPath(path: string): AsyncGenerator<FileChunk> {
   const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   try {
-    const buffer = new Uint8Array(MIB);
-    for (let fileOffset = 0; ;) {
-      const { bytesRead } = await file.read(buffer, 0, buffer.length, fileOffset);
-      if (bytesRead === 0) return;
-      yield { fileOffset, bytes: buffer.subarray(0, bytesRead), zeros: false };
-      fileOffset += bytesRead;
-    }
+    yield* chunksOf(file);
   } finally {
     await file.close();
   }
@@ -59,7 +53,7 @@ async function inspectFile(path: string, tools: ReceiveTools): Promise<FoundPatc
   if (size === undefined || size === 0) throw new Error(size === 0 ? 'it is empty' : 'it is no regular file');
   const folder = await mkdtemp(join(environment.temporaryFolder, 'adopted-'));
   try {
-    const { sha256 = '' } = await passThroughVerifier(chunksOf(path), policy, {
+    const { sha256 = '' } = await passThroughVerifier(chunksOfPath(path), policy, {
       environment,
       // What would fit beside it in a VDI.
       clearTextLimitBytes: patchVdiSize(size) - size,

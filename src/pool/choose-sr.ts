@@ -26,7 +26,7 @@ export function cloningSrOfMaster(candidates: readonly SrCandidate[]): SrCandida
 }
 
 /** An SR that the client named: that one or none. @throws PoolError SR_HAS_NO_PBDS when the master cannot reach it */
-export function namedSr(candidates: readonly SrCandidate[], wanted: Ref): SrCandidate {
+function namedSr(candidates: readonly SrCandidate[], wanted: Ref): SrCandidate {
   const candidate = candidates.find(({ ref }) => ref === wanted);
   if (candidate?.masterCanReach !== true) throw new PoolError('SR_HAS_NO_PBDS', [wanted]);
   return candidate;

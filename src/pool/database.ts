@@ -15,6 +15,7 @@ import {
   differInStored,
   emptyTables,
   placesRepointed,
+  presentRecord,
   withoutVolatile,
   type RecordPlace,
   type StoredChange,
@@ -202,9 +203,7 @@ export class Database {
 
   /** @throws PoolError HANDLE_INVALID */
   get<Class extends ClassName>(name: Class, ref: Ref): RecordOf<Class> {
-    const record = this.find(name, ref);
-    if (record === undefined) throw new PoolError('HANDLE_INVALID', [name, ref]);
-    return record;
+    return presentRecord(this.find(name, ref), name, ref);
   }
 
   all<Class extends ClassName>(name: Class): readonly (readonly [Ref, RecordOf<Class>])[] {

@@ -7,6 +7,7 @@ import {
   completeRecords,
   emptyTables,
   newRecord,
+  presentRecord,
   type StoredChange,
   type StoredRecord,
   type Tables,
@@ -47,9 +48,7 @@ export class Draft {
 
   /** @throws PoolError HANDLE_INVALID */
   get<Class extends ClassName>(name: Class, ref: Ref): RecordOf<Class> {
-    const record = this.find(name, ref);
-    if (record === undefined) throw new PoolError('HANDLE_INVALID', [name, ref]);
-    return record;
+    return presentRecord(this.find(name, ref), name, ref);
   }
 
   create<Class extends ClassName>(name: Class, values: Values<Class>): Ref {

@@ -31,7 +31,7 @@ export interface Field<Value extends FieldValue = FieldValue> {
   readonly backReference?: readonly [from: ClassName, field: string];
 }
 
-export const EPOCH_TEXT = '19700101T00:00:00Z';
+const EPOCH_TEXT = '19700101T00:00:00Z';
 
 export const text = (initial = ''): Field<string> => ({ type: { kind: 'string' }, initial });
 export const int = (initial = 0): Field<number> => ({ type: { kind: 'int' }, initial });

@@ -10,7 +10,7 @@ export const FIRST_LINK = '';
  * A line of the journal is `CHECKSUM JSON`: the first 64 bits of the SHA-256 of the checksum before it and the JSON.
  * So a line that was changed, lost, added or moved is found.
  */
-export function checksumAfter(link: string, json: string): string {
+function checksumAfter(link: string, json: string): string {
   return createHash('sha256').update(`${link} ${json}`).digest('hex').slice(0, CHECKSUM_DIGITS);
 }
 

@@ -1,3 +1,4 @@
+import type { ByteReader } from '../bytes.js';
 import { openReader } from '../io/open-reader.js';
 import type { VhdIdentity } from '../vhd/structures.js';
 import { openRawStream } from './raw-export.js';
@@ -20,6 +21,19 @@ export async function openExport(
 ): Promise<VdiExport> {
   const { signal } = options;
   const disk = await openReader(path, signal === undefined ? {} : { abortSignal: signal });
+  return await exportDisk(disk, { sizeBytes, format, identity }, options);
+}
+
+/**
+ * The same of an open disk, wherever it lies: the export owns it from here on.
+ *
+ * @throws what its reads throw; the disk is closed then
+ */
+export async function exportDisk(
+  disk: ByteReader & { close(): Promise<void> },
+  { sizeBytes, format, identity }: Omit<ExportRequest, 'path'>,
+  options: TransferOptions,
+): Promise<VdiExport> {
   const close = (): Promise<void> => disk.close();
   try {
     if (format === 'raw') {

@@ -20,7 +20,7 @@ export const INFO_LIMITS: InfoLimits = { timeoutMilliseconds: 30_000, outputByte
 export const CLEAR_TEXT_FILE = 'patch';
 
 /** Root can be somebody else; everybody else can only be himself. */
-export function unprivilegedUser(): PatchUser | undefined {
+function unprivilegedUser(): PatchUser | undefined {
   return geteuid?.() === 0 ? NOBODY : undefined;
 }
 

@@ -4,7 +4,7 @@ import type { TransferOptions } from './storage.js';
 import type { VdiInProgress, Vdis } from './vdis.js';
 
 /** The key of `VDI.other_config` of a host's private copy; the value is the host's UUID. */
-export const COPY_KEY = 'patch-copy-for-host';
+const COPY_KEY = 'patch-copy-for-host';
 
 export interface PrivateCopyRequest {
   /** The VDI of a patch. */

@@ -1,5 +1,6 @@
 import { CLASS_NAMES, fieldsOf, isClassName, type AnyRecord, type ClassName } from './classes.js';
 import { fits, type FieldValue, type Ref } from './fields.js';
+import { PoolError } from './pool-error.js';
 
 /** A record as it is kept: every field but those that are derived. */
 export type StoredRecord = Readonly<Record<string, FieldValue>>;
@@ -59,6 +60,12 @@ export function decodeChange(value: unknown): StoredChange | string {
     if (!fits(content, row.type)) return `a ${name} whose ${field} is no ${row.type.kind}`;
   }
   return [name, ref, newRecord(name, fields as Record<string, FieldValue>)];
+}
+
+/** @throws PoolError HANDLE_INVALID where there is no such record */
+export function presentRecord<Found>(record: Found | undefined, name: ClassName, ref: Ref): Found {
+  if (record === undefined) throw new PoolError('HANDLE_INVALID', [name, ref]);
+  return record;
 }
 
 /** A record with its derived fields. */

@@ -1,11 +1,18 @@
 import type { CopyTarget } from './apply-rules.js';
 import { trace } from '../trace.js';
 import type { SrCandidate } from './choose-sr.js';
+import type { RecordOf } from './classes.js';
 import type { Database } from './database.js';
 import type { Draft } from './draft.js';
 import { NULL_REF, type Ref } from './fields.js';
 import { PoolError } from './pool-error.js';
 import type { StorageRepository } from './storage.js';
+
+interface Connected {
+  readonly pbd: RecordOf<'PBD'>;
+  readonly record: RecordOf<'SR'>;
+  readonly repository: StorageRepository;
+}
 
 /** The storage repositories that this host has, those of other hosts that it reaches through them, and their records. */
 export class Repositories {
@@ -43,14 +50,19 @@ export class Repositories {
     return repository;
   }
 
-  /** In the order of the master's PBDs. */
-  async candidates(): Promise<readonly SrCandidate[]> {
-    const attached = this.#database.all('PBD').filter(([, { host }]) => host === this.#host);
-    const found: SrCandidate[] = [];
-    for (const [, pbd] of attached) {
+  /** A host's PBDs; each repository is looked up when it is its turn, for those who wait in between. */
+  *#connected(of: Ref): Generator<Connected> {
+    for (const [, pbd] of this.#database.all('PBD').filter(([, { host }]) => host === of)) {
       const record = this.#database.find('SR', pbd.SR);
       const repository = record === undefined ? undefined : this.#byUuid.get(record.uuid);
-      if (record === undefined || repository === undefined) continue;
+      if (record !== undefined && repository !== undefined) yield { pbd, record, repository };
+    }
+  }
+
+  /** In the order of the master's PBDs. */
+  async candidates(): Promise<readonly SrCandidate[]> {
+    const found: SrCandidate[] = [];
+    for (const { pbd, record, repository } of this.#connected(this.#host)) {
       const masterCanReach = pbd.currently_attached && (await repository.isReachable());
       const { capabilities } = repository.facts;
       found.push({ ref: pbd.SR, uuid: record.uuid, masterCanReach, capabilities });
@@ -60,12 +72,8 @@ export class Repositories {
 
   /** Where copies for a host may go: the SRs of its PBDs that the master can write to. */
   async copyTargets(host: Ref): Promise<readonly CopyTarget[]> {
-    const attached = this.#database.all('PBD').filter(([, pbd]) => pbd.host === host);
     const found: CopyTarget[] = [];
-    for (const [, pbd] of attached) {
-      const record = this.#database.find('SR', pbd.SR);
-      const repository = record === undefined ? undefined : this.#byUuid.get(record.uuid);
-      if (record === undefined || repository === undefined) continue;
+    for (const { pbd, record, repository } of this.#connected(host)) {
       const hostCanReach = pbd.currently_attached && (await repository.isReachable());
       const freeBytes = hostCanReach ? await repository.freeBytes() : 0;
       const { capabilities, shared } = repository.facts;

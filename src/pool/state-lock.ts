@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { PatchVdiError, systemErrorCode } from '../errors.js';
 
 /** A socket in the state folder: it answers as long as its process lives, however that ends. */
-export const LOCK_FILE = 'lock';
+const LOCK_FILE = 'lock';
 
 /**
  * A process that was killed while it started a program may have left a copy of itself that has its sockets until it

@@ -20,7 +20,7 @@ function pathOf(issue: Issue): YamlPath {
 }
 
 /** `storage_repositories[0].quota` */
-export function dotted(path: YamlPath): string {
+function dotted(path: YamlPath): string {
   const steps = path.map((step) => (typeof step === 'number' ? `[${step}]` : `.${printable(step, 64)}`));
   return steps.join('').replace(/^\./, '');
 }

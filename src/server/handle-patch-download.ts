@@ -14,7 +14,7 @@ import type { TaskOwners } from './task-owners.js';
  *
  * @throws HttpRefusal RANGE_NOT_SATISFIABLE
  */
-export function wantedRange(
+function wantedRange(
   headers: { readonly range?: string | undefined; readonly 'if-range'?: string | string[] | undefined },
   size: number,
   tag: string,

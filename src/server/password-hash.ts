@@ -32,7 +32,7 @@ const MAX_WORK = 8 * 2 ** COST.ln * COST.r * COST.p;
 const MIN_LN = 12;
 
 /** In UTF-8; more is no password, but work. */
-export const MAX_PASSWORD_BYTES = 1024;
+const MAX_PASSWORD_BYTES = 1024;
 
 const FORM =
   /^\$scrypt\$ln=(\d{1,2}),r=(\d{1,2}),p=(\d{1,2})\$([A-Za-z0-9+/]{11,86})\$([A-Za-z0-9+/]{22,86})$/;

@@ -46,7 +46,7 @@ const fileSchema = v.strictObject({
 type UserRow = v.InferOutput<typeof userSchema>;
 
 /** `k3mf-…`: 138 bits that can be read out on the telephone. */
-export function newPassword(): string {
+function newPassword(): string {
   const letter = (): string => LETTERS[randomInt(LETTERS.length)] ?? '';
   const group = (): string => Array.from({ length: GROUP_LETTERS }, letter).join('');
   return Array.from({ length: GROUPS }, group).join('-');

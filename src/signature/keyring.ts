@@ -10,7 +10,7 @@ import { PacketReader } from './packet-reader.js';
 import { TAG, tagName, tagOfHeaderOctet } from './packet-tags.js';
 
 /** Debian's whole keyring has some 30 MiB. */
-export const MAXIMUM_KEYRING_BYTES = 64 * MIB;
+const MAXIMUM_KEYRING_BYTES = 64 * MIB;
 
 /** Framing is all we check; gpgv parses the keys. A photo in a User Attribute packet may be large. */
 const PACKET_LIMITS = { maximumPackets: 4_000_000, maximumPacketBytes: 16 * MIB } as const;

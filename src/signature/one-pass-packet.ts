@@ -1,7 +1,7 @@
 import type { Complain } from './complaint.js';
 
 /** RFC 4880 §5.4: version, signature type, hash, public-key algorithm, key id (8), "last" flag. */
-export const ONE_PASS_PACKET_BYTES = 13;
+const ONE_PASS_PACKET_BYTES = 13;
 
 const KEY_ID_BYTES = 8;
 

@@ -8,16 +8,7 @@ import type { DiskRun, OpenVhdOptions, VhdDisk, VhdParent } from './vhd-disk.js'
 import { printable, vhdError, type Report } from './words.js';
 
 export { looksLikeVhd } from './find-footer.js';
-export type {
-  DiskRun,
-  OpenVhdOptions,
-  ParentLocator,
-  VhdDisk,
-  VhdFooterFacts,
-  VhdHeaderFacts,
-  VhdKind,
-  VhdParent,
-} from './vhd-disk.js';
+export type { OpenVhdOptions, ParentLocator, VhdDisk, VhdKind } from './vhd-disk.js';
 
 /** A raw disk as a parent: as far as it goes. */
 function isVhd(parent: VhdParent): parent is VhdDisk {

@@ -33,7 +33,7 @@ export interface RpcCall {
 }
 
 /** Calls that change nothing, and may be made twice. */
-export function isReading(method: string): boolean {
+function isReading(method: string): boolean {
   return /\.get_[A-Za-z_]+$/.test(method) || method === 'event.from';
 }
 

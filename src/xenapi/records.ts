@@ -19,7 +19,6 @@ const all = <Schema extends v.GenericSchema>(record: Schema) =>
   v.pipe(v.record(reference, record), v.maxEntries(MAX_RECORDS));
 
 export const REFERENCE = reference;
-export const TEXT = text;
 
 /** `VDI` is the mission's field: a XenServer of today has none. */
 export const PATCH = v.object({
@@ -72,15 +71,15 @@ export const HOST = v.object({
 const HOST_METRICS = v.object({ live: v.boolean() });
 
 /** Not applied: an apply there was killed, and the patch may have run in part. */
-export const HOST_PATCH = v.object({ host: reference, pool_patch: reference, applied: v.boolean() });
+const HOST_PATCH = v.object({ host: reference, pool_patch: reference, applied: v.boolean() });
 
-export const POOL = v.object({ uuid: text, master: reference, default_SR: reference });
+const POOL = v.object({ uuid: text, master: reference, default_SR: reference });
 
 /** What connects a host with an SR. */
-export const PBD = v.object({ host: reference, SR: reference, currently_attached: v.boolean() });
+const PBD = v.object({ host: reference, SR: reference, currently_attached: v.boolean() });
 
 /** A driver of SRs, where a server has such records. */
-export const SM = v.object({ type: text, capabilities: texts });
+const SM = v.object({ type: text, capabilities: texts });
 
 export const TASK = v.object({
   uuid: text,

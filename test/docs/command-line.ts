@@ -17,7 +17,7 @@ function isMaker(value: unknown): value is MakeCommand {
  * The real commands, none of which does anything: src/cli/program.ts names them, and the functions that it imports make
  * them.
  */
-export async function realProgram(): Promise<Command> {
+async function realProgram(): Promise<Command> {
   const program = new Command('patch-vdi').version('0').enablePositionalOptions();
   const source = readFileSync(join(REPOSITORY, 'src/cli/program.ts'), 'utf8');
   const imports = [...source.matchAll(/^import \{([^}]+)\} from '\.\/(command-[\w-]+)\.js';$/gm)];

@@ -37,7 +37,7 @@ export function blocksOf(text: string): Block[] {
 }
 
 /** A page without its fenced blocks. */
-export function proseOf(text: string): string {
+function proseOf(text: string): string {
   return text.replaceAll(/^```\w*\n[\s\S]*?^```$/gm, '');
 }
 

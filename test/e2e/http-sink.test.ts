@@ -1,3 +1,6 @@
+/*
+ * Every way in which a server can take, refuse or lose an image, over one pair of servers: long, as the list is.
+ */
 import { copyFileSync, createWriteStream, statSync } from 'node:fs';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { buildPatchImage } from '../../src/index.js';

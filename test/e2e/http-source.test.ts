@@ -1,3 +1,6 @@
+/*
+ * Every way in which a server can give, refuse or lose an upload, over one pair of servers: long, as the list is.
+ */
 import { readFileSync } from 'node:fs';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { beforeEach, describe, expect, test } from 'vitest';

@@ -1,3 +1,6 @@
+/*
+ * One test or two for each command of `patch-vdi pool`, against one served pool: long, as the list of commands is.
+ */
 import { readFileSync } from 'node:fs';
 import { randomBytes } from 'node:crypto';
 import { beforeEach, describe, expect, test } from 'vitest';

@@ -1,3 +1,6 @@
+/*
+ * All that a test patch can be told to be and to do, each tried by running it: long, as its list of options is.
+ */
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

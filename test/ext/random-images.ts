@@ -21,7 +21,7 @@ import { runJudge, verdictAgainst } from '../oracles/run-judge.js';
 import { createSparse } from '../oracles/sample-image.js';
 
 /** Numbers from a seed (mulberry32), so that a test that fails can be run again. */
-export class Dice {
+class Dice {
   #state: number;
 
   constructor(seed: number) {

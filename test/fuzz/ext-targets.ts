@@ -1,3 +1,4 @@
+/* One target for each structure of ext that has a reader: a table, best read as a whole. */
 import { crc16 } from '../../src/ext/crc16.js';
 import { crc32c } from '../../src/ext/crc32c.js';
 import { directoryChecksum } from '../../src/ext/directory-checksum.js';

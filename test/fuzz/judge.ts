@@ -27,7 +27,7 @@ function run(command: string, args: readonly string[]): { exitCode: number | nul
 }
 
 /** The first `length` bytes of `/patch` as debugfs has them: `head` ends it, for a file may have holes of terabytes. */
-export function contentByDebugfs(imagePath: string, offsetBytes: number, length: number): Verdict {
+function contentByDebugfs(imagePath: string, offsetBytes: number, length: number): Verdict {
   const out = `${imagePath}.content`;
   const script = '"$1" -R "cat /patch" "$2" 2>"$3.err" | head -c "$4" >"$3"; cat "$3.err" >&2';
   const place = offsetBytes === 0 ? imagePath : `${imagePath}?offset=${offsetBytes}`;
@@ -41,7 +41,7 @@ export function contentByDebugfs(imagePath: string, offsetBytes: number, length:
 }
 
 /** A VHD as a raw disk, by qemu-img. @returns undefined, or why it would not */
-export function rawByQemu(imagePath: string, rawPath: string): string | undefined {
+function rawByQemu(imagePath: string, rawPath: string): string | undefined {
   const options = ['convert', '-f', 'vpc', '-O', 'raw', imagePath, rawPath];
   const { exitCode, words } = run(program('qemu-img'), options);
   return exitCode === 0 ? undefined : words;

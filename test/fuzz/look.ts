@@ -15,7 +15,7 @@ import { MIB } from '../../src/units.js';
 import { openVhd } from '../../src/vhd/open-vhd.js';
 
 /** So much of a content is read and compared: a hostile file may have holes of terabytes. */
-export const MAX_CONTENT_BYTES = 8 * MIB;
+const MAX_CONTENT_BYTES = 8 * MIB;
 const MAX_LISTED = 2000;
 const MAP_CELLS = 256;
 const MAX_FINDINGS = 2000;

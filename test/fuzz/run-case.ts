@@ -23,7 +23,7 @@ const SECTOR_BYTES = 512;
  * steps (report, map, listing, check of the blocks, content, disk, comparison with both sides) reads the whole image at
  * most once or twice, in pieces of at least a sector or an inode; the constant is for the smallest images.
  */
-export function budgetFor(imageBytes: number): ReadBudget {
+function budgetFor(imageBytes: number): ReadBudget {
   return { calls: 5000 + (3 * imageBytes) / SECTOR_BYTES, bytes: 4 * MIB + 6 * imageBytes };
 }
 

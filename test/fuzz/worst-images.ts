@@ -1,3 +1,4 @@
+/* One image for each loop over on-disk data, made to run as long as it can: a table, best read as a whole. */
 import { closeSync, openSync, truncateSync, writeSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import {

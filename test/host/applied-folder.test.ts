@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmdirSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -104,4 +104,32 @@ test('a work folder is swept when its process is dead, and only then', async () 
   expect(await sweepWorkFolders(scratch)).toEqual([join(scratch, `patch-vdi-apply-${DEAD}-abcdef`)]);
   expect(readdirSync(scratch)).toHaveLength(4);
   expect(readdirSync(ours)).toEqual(['mnt']);
+});
+
+test('a marker that cannot be removed is an error, and no wait without an end', async () => {
+  const { folder, applied } = await opened();
+  mkdirSync(join(folder, MARKER));
+  await expect(applied.begin(UUID)).rejects.toMatchObject({
+    kind: 'sink',
+    context: { path: join(folder, MARKER) },
+  });
+  expect(readdirSync(folder)).toEqual([MARKER]);
+});
+
+test('what cannot be kept is an error, leaves no half of it, and the patch stays one that was begun', async () => {
+  const { folder, applied } = await opened();
+  await applied.begin(UUID);
+  mkdirSync(join(folder, UUID));
+  await expect(applied.keep(UUID, '<info/>\n')).rejects.toMatchObject({ kind: 'sink' });
+  expect(readdirSync(folder).sort()).toEqual([MARKER, UUID]);
+  rmdirSync(join(folder, UUID));
+  await applied.leave(UUID);
+  expect(await applied.state(UUID)).toMatchObject({ kind: 'unfinished' });
+});
+
+test('a folder that has gone: nothing is begun', async () => {
+  const { folder, applied } = await opened();
+  rmdirSync(folder);
+  await expect(applied.begin(UUID)).rejects.toMatchObject({ kind: 'sink' });
+  expect(await unfinishedApplies(folder)).toEqual([]);
 });

@@ -1,3 +1,4 @@
+/* One attack a test, against the same bench of keys and images: long, as the list of attacks is. */
 import {
   existsSync,
   mkdirSync,

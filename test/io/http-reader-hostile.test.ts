@@ -1,3 +1,4 @@
+/* One lie of a server a test, against the same server: long, as the list of lies is. */
 import { randomFillSync } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { gzipSync } from 'node:zlib';

@@ -1,3 +1,4 @@
+/* The same bytes through every kind of place that can be opened: long, as the list of places is. */
 import { randomFillSync } from 'node:crypto';
 import {
   closeSync,

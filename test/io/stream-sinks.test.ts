@@ -60,7 +60,8 @@ describe('any stream', () => {
     await sink.commit(500_000);
     expect(stream.writableEnded).toBe(false);
     expect(stream.destroyed).toBe(false);
-    const got = stream.read() as Buffer;
+    // All of it: since Node 26, a read without a length gives one write.
+    const got = stream.read(500_000) as Buffer;
     expect(got.subarray(0, image.length).equals(image)).toBe(true);
     expect(got.subarray(image.length).equals(Buffer.alloc(200_000))).toBe(true);
   });

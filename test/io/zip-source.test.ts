@@ -1,3 +1,4 @@
+/* One oddity or lie of a ZIP archive a test: long, as the list of them is. */
 import { closeSync, openSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';

@@ -5,7 +5,7 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { PRECHECKS } from '../../src/kit/documents.js';
 import type { PatchRequest } from '../../src/kit/make-patch.js';
 import { requireTool } from '../oracles/require-tool.js';
-import { temporaryFolder } from '../native-tools/fake-programs.js';
+import { temporaryFolder } from '../oracles/temporary-folder.js';
 import { flip } from '../signature/openpgp-bench.js';
 import { HOSTILE_TEXTS } from './hostile-texts.js';
 import { patchInMemory } from './make.js';

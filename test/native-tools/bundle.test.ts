@@ -12,7 +12,7 @@ import {
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { packageFile } from '../../src/tools/package-files.js';
-import { temporaryFolder } from './fake-programs.js';
+import { temporaryFolder } from '../oracles/temporary-folder.js';
 
 /** The command line of a small project that uses our packages as patch-vdi does. */
 const CLI_SOURCE = `#!/usr/bin/env node

@@ -6,7 +6,7 @@ import { DEFAULT_SEARCH_PATH, findProgram } from '../../src/tools/find.js';
 export type Skippable = Pick<TestContext, 'skip'>;
 
 /** True where a missing judge is a failure: a build machine has to have them all. */
-export function judgesAreObligatory(): boolean {
+function judgesAreObligatory(): boolean {
   const { CI } = process.env;
   return CI !== undefined && CI !== '' && CI !== 'false' && CI !== '0';
 }

@@ -1,3 +1,4 @@
+/* One way for an apply to end a test, over the same pool: long, as the list of endings is. */
 import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';

@@ -1,3 +1,4 @@
+/* One way for an upload to end a test, over the same pool: long, as the list of endings is. */
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';

@@ -1,3 +1,4 @@
+/* The rules of `event.from`, one a test, and a model of it for random histories, which belong together. */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { CLASS_NAMES, type ClassName } from '../../src/pool/classes.js';

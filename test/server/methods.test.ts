@@ -1,3 +1,4 @@
+/* One test or two for each method of the XenAPI that is served: long, as the list of methods is. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';

@@ -3,7 +3,7 @@ import { DateTime, Int32, isRpcArray, isRpcStruct, type RpcValue } from '../../s
 import type { PythonValue } from './python.js';
 
 /** Texts with everything that hurts: markup, white space, what XML cannot hold, half pairs. */
-export const anyText = fc.oneof(
+const anyText = fc.oneof(
   fc.string({
     unit: fc.constantFrom(
       ...'aZ09 &<>"\'\t\n\r]é漢\u2028;#\0\u0001\u{FFFE}\u{FFFF}'.split(''),

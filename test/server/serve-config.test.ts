@@ -1,3 +1,4 @@
+/* One wrong line of a configuration a case, with what is said about it: long, as the list of settings is. */
 import { chmodSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';

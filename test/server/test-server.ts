@@ -13,7 +13,7 @@ import { testPool, type PoolPlace, type TestPoolOptions } from '../pool/test-poo
 export const PASSWORD = 'correct horse';
 
 /** Names of the test accounts are their roles; all have one password. */
-export const ROLES_BY_NAME: Readonly<Record<string, Role>> = {
+const ROLES_BY_NAME: Readonly<Record<string, Role>> = {
   root: 'pool-admin',
   operator: 'pool-operator',
   admin: 'vm-admin',

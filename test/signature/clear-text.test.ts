@@ -1,3 +1,4 @@
+/* One way for a clear text to be wanted, refused or left behind a test: long, as the list of them is. */
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,3 +1,4 @@
+/* One attack on the container of a signed message a row: a table, best read as a whole. */
 import { deflateRawSync, deflateSync } from 'node:zlib';
 import { CraftedKey, literal, notation, subpacket, uint } from './craft.js';
 import { flip, packet } from './openpgp-bench.js';

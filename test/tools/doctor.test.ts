@@ -2,7 +2,8 @@ import { describe, expect, test } from 'vitest';
 import { examineTools } from '../../src/tools/doctor.js';
 import { compareVersions, DEFAULT_SEARCH_PATH, knownTools } from '../../src/tools/find.js';
 import { packageFile } from '../../src/tools/package-files.js';
-import { makeProgram, makeProgramOfVersion, temporaryFolder } from '../native-tools/fake-programs.js';
+import { makeProgram, makeProgramOfVersion } from '../native-tools/fake-programs.js';
+import { temporaryFolder } from '../oracles/temporary-folder.js';
 
 const environmentOf = (...searchPath: string[]) => ({ searchPath, temporaryFolder: '/tmp' });
 const realEnvironment = environmentOf(...DEFAULT_SEARCH_PATH);

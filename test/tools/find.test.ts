@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { isPatchVdiError } from '../../src/errors.js';
 import { compareVersions, findProgram, requireProgram } from '../../src/tools/find.js';
-import { makeProgram, temporaryFolder } from '../native-tools/fake-programs.js';
+import { makeProgram } from '../native-tools/fake-programs.js';
+import { temporaryFolder } from '../oracles/temporary-folder.js';
 
 /** Two folders, in the order in which they are searched. */
 function twoFolders(): [string, string] {

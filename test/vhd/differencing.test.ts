@@ -1,3 +1,4 @@
+/* One shape of a chain of parents a test, over the same makers of disks: long, as the list of shapes is. */
 import { describe, expect, test } from 'vitest';
 import { MIB } from '../../src/units.js';
 import type { ParentLocator } from '../../src/vhd/open-vhd.js';

@@ -1,3 +1,4 @@
+/* One fact or fault of a VHD a test, over the same makers of disks: long, as the list of them is. */
 import { describe, expect, test } from 'vitest';
 import { MIB } from '../../src/units.js';
 import { looksLikeVhd } from '../../src/vhd/open-vhd.js';

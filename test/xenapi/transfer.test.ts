@@ -1,3 +1,4 @@
+/* One way for a transfer to end a test, against the same fake server: long, as the list of endings is. */
 import { randomBytes } from 'node:crypto';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { IterableSource } from '../../src/io/iterable-source.js';
@@ -348,6 +349,20 @@ describe('a download', () => {
       kind: 'sink',
       message: 'the download broke off',
       context: { found: expect.stringMatching(new RegExp(`^${bytes} of ${MIB} bytes came`)) as string },
+    });
+  });
+
+  test('of a length that no number can tell is refused before its bytes', async () => {
+    const pool = await startReplay();
+    pool.intercept = (request, response) => {
+      if (request.method !== 'GET') return false;
+      response.writeHead(200, { 'content-length': '99999999999999999' }).write('abc');
+      return true;
+    };
+    expect(await thrownBy(contentOf(pool, 'any'))).toMatchObject({
+      kind: 'sink',
+      message: expect.stringMatching(/^the server announces an unusable length/) as string,
+      context: { found: '99999999999999999', expected: 'a number of bytes' },
     });
   });
 

@@ -4,7 +4,7 @@ import type { ExtFilesystem } from '../filesystem.js';
 import { maximumFileBlocks } from './indirect-blocks.js';
 
 /** Payload is placed in whole units of this, so that it shares none with metadata (the block size of a VHD). */
-export const UNIT_BYTES = 2 * MIB;
+const UNIT_BYTES = 2 * MIB;
 /** How much of an image the payload may take: the rest is room for indirect blocks, and scratch. */
 const LARGEST_SHARE = 3 / 4;
 

@@ -19,7 +19,7 @@ function numbersPerBlock(blockBytes: number): number {
  *
  * @param dataBlocks of the file
  */
-export function indirectBlockCount(dataBlocks: number, blockBytes: number): number {
+function indirectBlockCount(dataBlocks: number, blockBytes: number): number {
   const perBlock = numbersPerBlock(blockBytes);
   let left = dataBlocks - DIRECT_BLOCK_COUNT;
   let count = 0;

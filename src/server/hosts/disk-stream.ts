@@ -13,7 +13,7 @@ import { ALIVE_MILLISECONDS } from './internal-call.js';
 export const RUNS_TYPE = 'application/x-patch-vdi-runs';
 
 /** @internal Big endian, as everything else that travels. */
-export const runHead = defineStruct('run', 'big', 16, {
+const runHead = defineStruct('run', 'big', 16, {
   /** Bytes from the start of the disk. */
   offset: [0, 'u64'],
   /** Bytes that follow; 0 in the last one. */

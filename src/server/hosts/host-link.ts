@@ -59,7 +59,7 @@ export interface RemoteDiskPlace extends DiskPart {
 export type RemoteDiskTarget = Omit<RemoteDiskPlace, 'start'>;
 
 /** What another host's error may say here. */
-export function passedOn(code: string, parameters: readonly string[], name: string): PoolError {
+function passedOn(code: string, parameters: readonly string[], name: string): PoolError {
   const words = [code, ...parameters].map((word) => printable(word, 200)).join(', ');
   if (!PASSED_ON.has(code as PoolErrorCode)) {
     return new PoolError('INTERNAL_ERROR', [`${name} answers ${words}`]);

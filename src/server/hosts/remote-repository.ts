@@ -5,8 +5,8 @@ import { openImage } from '../../inspect/open-image.js';
 import { copyInto } from '../../pool/copy-into.js';
 import { countedStream } from '../../pool/counted-stream.js';
 import { streamRuns } from '../../pool/disk-runs.js';
+import { exportDisk } from '../../pool/open-export.js';
 import { PoolError } from '../../pool/pool-error.js';
-import { openRawStream } from '../../pool/raw-export.js';
 import type {
   DiskBytes,
   ImportOptions,
@@ -20,7 +20,6 @@ import type {
   VdiRequest,
   VdiWriting,
 } from '../../pool/storage.js';
-import { openVhdStream } from '../../pool/vhd-export.js';
 import { openImportedVhd } from '../../pool/vhd-import.js';
 import { MIB } from '../../units.js';
 import type { HostLink } from './host-link.js';
@@ -175,25 +174,10 @@ export class RemoteRepository implements StorageRepository {
   }
 
   async exportVdi(uuid: string, format: TransferFormat, options: TransferOptions = {}): Promise<VdiExport> {
+    const createdSeconds = Math.floor(this.#options.now() / 1000);
+    const identity = { uniqueId: uuidBytes(uuid), createdSeconds };
     const disk = await this.#openDisk(uuid, options.signal);
-    const { sizeBytes } = disk;
-    const close = (): Promise<void> => disk.close();
-    try {
-      if (format === 'raw') {
-        return { lengthBytes: sizeBytes, stream: () => openRawStream(disk, sizeBytes, options), close };
-      }
-      const createdSeconds = Math.floor(this.#options.now() / 1000);
-      const vhd = await openVhdStream(
-        disk,
-        sizeBytes,
-        { uniqueId: uuidBytes(uuid), createdSeconds },
-        options,
-      );
-      return { lengthBytes: vhd.lengthBytes, stream: () => vhd.bytes(), close };
-    } catch (error) {
-      await disk.close();
-      throw error;
-    }
+    return await exportDisk(disk, { sizeBytes: disk.sizeBytes, format, identity }, options);
   }
 
   async importVdi(uuid: string, source: AsyncIterable<Uint8Array>, options: ImportOptions): Promise<void> {

@@ -10,14 +10,14 @@ const MAX_LIST = 100_000;
 /** UUIDs in one request. */
 export const MAX_UUIDS = 50;
 
-export const vdiFactsSchema = v.strictObject({
+const vdiFactsSchema = v.strictObject({
   uuid: uuidSchema,
   location: v.pipe(v.string(), v.maxLength(256)),
   virtualSize: bytesSchema,
   physicalUtilisation: bytesSchema,
 });
 
-export const usageSchema = v.strictObject({
+const usageSchema = v.strictObject({
   physicalSize: bytesSchema,
   physicalUtilisation: bytesSchema,
   virtualAllocation: bytesSchema,

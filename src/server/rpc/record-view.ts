@@ -4,7 +4,7 @@ import type { Pool } from '../../pool/open-pool.js';
 import { DateTime, type RpcStruct, type RpcValue } from '../rpc-value.js';
 
 /** The value of a field as it travels. */
-export function rpcOfField(type: FieldType, value: FieldValue): RpcValue {
+function rpcOfField(type: FieldType, value: FieldValue): RpcValue {
   if (typeof value === 'number') return type.kind === 'int' ? BigInt(value) : value;
   if (typeof value === 'string' && type.kind === 'datetime') return new DateTime(value);
   return value;
@@ -14,7 +14,7 @@ export function rpcOfField(type: FieldType, value: FieldValue): RpcValue {
  * The version of the XenAPI that is spoken here: that of XenServer 7.0, the last one whose hosts were patched by
  * `pool_patch`.
  */
-export const API_VERSION = { major: 2n, minor: 5n, vendor: 'XenSource' } as const;
+const API_VERSION = { major: 2n, minor: 5n, vendor: 'XenSource' } as const;
 
 /** Records as clients see them. */
 export class RecordView {

@@ -15,7 +15,7 @@ const REFERENCES: Readonly<Record<string, string>> = {
   '\r': '&#13;',
 };
 
-export function encodeXmlText(text: string): string {
+function encodeXmlText(text: string): string {
   return text
     .replaceAll(NO_XML_CHARACTERS, REPLACEMENT)
     .replaceAll(/[&<>"\r]/g, (character) => REFERENCES[character] ?? character);

@@ -14,7 +14,7 @@ import { USERS } from '../server-place.js';
 export const MASTER_SR = '44444444-4444-4444-8444-444444444444';
 export const SLAVE_SR = '55555555-5555-4555-8555-555555555555';
 
-export const HEARTBEAT_MILLISECONDS = 50;
+const HEARTBEAT_MILLISECONDS = 50;
 
 /** Lines of a log. */
 type Lines = Readonly<Record<string, unknown>>[];

@@ -125,7 +125,7 @@ export interface TwoPoolsOptions {
   readonly folders?: boolean;
 }
 
-export async function innerPool({ quota = '2G', isDefault = true }: TwoPoolsOptions = {}): Promise<Running> {
+async function innerPool({ quota = '2G', isDefault = true }: TwoPoolsOptions = {}): Promise<Running> {
   const folder = temporaryFolder();
   const config = [
     USERS.trim(),
