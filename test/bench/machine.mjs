@@ -16,7 +16,9 @@ const VERSIONS = [
 export function versionOf(program, ...args) {
   const { error, stdout, stderr } = spawnSync(program, args, { encoding: 'utf8' });
   if (error !== undefined) return undefined;
-  return /\d+(?:\.\d+)+\S*/.exec(`${stdout}${stderr}`)?.[0].replace(/[,)]$/, '') ?? 'unknown version';
+  return (
+    /\d+(?:\.\d+)+\S*|\b\d{6,}\b/.exec(`${stdout}${stderr}`)?.[0].replace(/[,)]$/, '') ?? 'unknown version'
+  );
 }
 
 /** One column of df(1) for a folder. */
