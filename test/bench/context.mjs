@@ -56,7 +56,7 @@ export function createBench({ quick, full }) {
     disk,
     cli,
     command,
-    rounds: quick ? 1 : 7,
+    rounds: quick ? 1 : 5,
     /** Of the uploads that are compared. */
     uploadBytes: quick ? 128 * MIB : GIB,
     figures,

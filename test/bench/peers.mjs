@@ -37,7 +37,7 @@ const RAW_MAKERS = {
   'virt-make-fs': (job, raw) =>
     staged(
       job,
-      `env ${job.guestfs} virt-make-fs --type=ext4 --size=${job.diskBytes} --format=raw ${job.temporary}/root ${raw} 2>/dev/null`,
+      `env ${job.guestfs.settings} virt-make-fs --type=ext4 --size=${job.diskBytes} --format=raw ${job.temporary}/root ${raw} 2>/dev/null`,
     ),
 };
 
@@ -81,7 +81,7 @@ export const LIMITS = [
   '`mke2fs -d`: stores the upload in a folder first. Its disk has a journal and backups of the superblock, which ours does not need.',
   '`genext2fs`: stores the upload first; ext2 only.',
   "`mount, copy` is what XAPI did: mkfs, a loop mount, the upload written through it. It needs root, lets the kernel mount a disk beside the host's own ones, and its processor time does not include the kernel's threads for the loop device.",
-  '`virt-make-fs`: stores the upload, packs it with tar, and starts a small virtual machine; where the processor lends it no help (KVM), that machine is emulated.',
+  '`virt-make-fs`: stores the upload, packs it with tar, and starts a small virtual machine; where the processor lends it no help (KVM), that machine is emulated (one run, and only for raw disks that are not signed).',
   '`qemu-img`: needs the whole raw disk first. By itself it rounds the size up to what a cylinder geometry can say; here `force_size=on` prevents that.',
   '`vhd-lib` 0.7.2: needs the whole raw disk first, and two passes over it; it rounds the size up, and its fixed disks lose up to 1 MiB of each gap of zeros that it makes (the verdict shows it).',
 ];
@@ -94,10 +94,9 @@ export function findGuestfs() {
     writeFileSync(join(folder, 'root', 'file'), 'text\n');
     let reason = '';
     // With the processor's help where there is some; emulated elsewhere.
-    for (const settings of [
-      'LIBGUESTFS_BACKEND=direct',
-      'LIBGUESTFS_BACKEND=direct LIBGUESTFS_BACKEND_SETTINGS=force_tcg',
-    ]) {
+    // Its machine is built in the cache, this once.
+    const common = 'LIBGUESTFS_BACKEND=direct LIBGUESTFS_CACHEDIR=/var/tmp';
+    for (const settings of [common, `${common} LIBGUESTFS_BACKEND_SETTINGS=force_tcg`]) {
       const args = [...settings.split(' '), 'virt-make-fs', '--type=ext4', '--size=16M'];
       const made = spawnSync('env', [...args, join(folder, 'root'), join(folder, 'raw')], {
         encoding: 'utf8',
@@ -119,17 +118,24 @@ export function findGuestfs() {
 
 /**
  * @param job source, keyring (undefined: do not check), diskBytes, temporary (a folder), output (a path whose folder
- * is the output's own), guestfs (settings, or undefined: leave virt-make-fs out)
- * @returns name and script of each way
+ * is the output's own), guestfs (what findGuestfs says, or undefined: leave virt-make-fs out)
+ * @returns name and script of each way; `once`: takes so long that one run must do
  */
 export function peersOf(format, job) {
   return WAYS[format]
-    .filter(([maker]) => maker !== 'virt-make-fs' || job.guestfs !== undefined)
+    .filter(([maker]) => maker !== 'virt-make-fs' || hasGuestfs(format, job))
     .map(([maker, converter]) => {
       const name = [maker, converter].filter(Boolean).join(', ');
-      if (converter === undefined) return { name, script: RAW_MAKERS[maker](job, job.output) };
+      const once = maker === 'virt-make-fs' && job.guestfs.emulated;
+      if (converter === undefined) return { name, once, script: RAW_MAKERS[maker](job, job.output) };
       const raw = join(job.temporary, 'disk.raw');
       const convert = CONVERTERS[converter][format](raw, job.output);
-      return { name, script: `${RAW_MAKERS[maker](job, raw)}\n${convert}\nrm ${raw}` };
+      return { name, once, script: `${RAW_MAKERS[maker](job, raw)}\n${convert}\nrm ${raw}` };
     });
+}
+
+/** An emulated machine is so slow that it makes one raw disk of each size, and no more. */
+function hasGuestfs(format, { guestfs, keyring }) {
+  if (guestfs?.settings === undefined) return false;
+  return !guestfs.emulated || (format === 'raw' && keyring === undefined);
 }
