@@ -51,7 +51,10 @@ function head(bench, minutes) {
     wrapped(
       `Made by \`${commandLine}\` in ${minutes} minutes; do not edit. Whole processes, our command and the others in turn in one run. Times depend on the machine and on what else it does; ratios of one round less so: medians, with the lowest and the highest.`,
     ),
-    table(['machine', ''], machineRows({ ...bench, commandLine: `\`${commandLine}\`` })),
+    table(
+      ['machine', ''],
+      machineRows({ memory: bench.memory, disk: bench.disk, commandLine: `\`${commandLine}\`` }),
+    ),
   ].join('\n\n');
 }
 

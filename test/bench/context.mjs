@@ -49,6 +49,7 @@ export function createBench({ quick, full }) {
   const uploads = new Map();
   const lines = [];
   let keys;
+  const madeKeys = () => (keys ??= makeKeys(memory));
   return {
     quick,
     full,
@@ -64,14 +65,21 @@ export function createBench({ quick, full }) {
     say: (text) => process.stderr.write(`${text}\n`),
     lines,
     out: (text = '') => lines.push(...text.split('\n')),
+    /** The key of this run: its gpg home, and a key ring with its public half. */
+    get home() {
+      return madeKeys().home;
+    },
+    get keyring() {
+      return madeKeys().keyring;
+    },
     /** Random bytes on tmpfs, plain and as a signed message, and the key ring for them. */
     uploads(bytes) {
-      keys ??= makeKeys(memory);
+      const { home, keyring } = madeKeys();
       if (!uploads.has(bytes)) {
         const upload = join(memory, `upload-${bytes}`);
-        sh(`head -c ${bytes} /dev/urandom > ${upload}; export GNUPGHOME=${keys.home}
+        sh(`head -c ${bytes} /dev/urandom > ${upload}; export GNUPGHOME=${home}
           gpg --batch --quiet --compress-algo none --sign -o ${upload}.signed ${upload}; gpgconf --kill all`);
-        uploads.set(bytes, { upload, signed: `${upload}.signed`, keyring: keys.keyring });
+        uploads.set(bytes, { upload, signed: `${upload}.signed`, keyring });
       }
       return uploads.get(bytes);
     },

@@ -119,7 +119,7 @@ function explanation(guestfs) {
     title: 'What these columns say, and what the others do not do',
     notes: [
       'All on tmpfs, the upload through a pipe, into a disk of four times its size. Medians; "beside ours" is the time of a way / ours of the same round, with lowest and highest.',
-      'CPU: user and system time of all processes. Peak, in MiB: resident memory of the largest process (GNU time).',
+      'CPU: user and system time of all processes. Peak, in MiB: resident memory of the largest process (GNU time); what the kernel keeps of files is not counted.',
       'Temporary, in MiB: bytes that the processes hand to the kernel for files other than the output, seen by strace in a run of its own; what only is renamed or unlinked later counts as well.',
       'Output, in MiB: length of the file, and in brackets what it takes where it has holes. Verdict: `e2fsck -fn` on the raw disk (VHDs through `qemu-img convert`), and the SHA-256 of `patch` as `debugfs` reads it.',
       ...LIMITS,

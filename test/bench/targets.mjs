@@ -134,7 +134,8 @@ export function verdictOn(figure, { most, least }) {
   if (figure === undefined) return 'not measured in this run';
   const asked = most ?? least;
   const over = most === undefined ? (asked - figure) / asked : (figure - asked) / asked;
-  return over <= 0 ? 'met' : `missed by ${Math.max(1, Math.ceil(over * 100))} %`;
+  // What is left of 0.25 by arithmetic is no percent more.
+  return over <= 0 ? 'met' : `missed by ${Math.max(1, Math.ceil(over * 100 - 1e-9))} %`;
 }
 
 function rowOf(target, { figures, quick }) {

@@ -66,7 +66,8 @@ const result = {
     name: reader.name,
     package: reader.package,
     layer: reader.layer,
-    version: versionOf(...reader.version) ?? '',
+    // A kernel's own name may say where it runs: its number is enough.
+    version: (versionOf(...reader.version) ?? '').replace(/^(\d+\.\d+\.\d+)-.*/, reader.root ? '$1' : '$&'),
     missing: missing(reader),
   })),
   good,

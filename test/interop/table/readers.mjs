@@ -161,7 +161,7 @@ export const READERS = [
     name: 'kernel',
     layer: 'files',
     needs: ['mount', 'umount'],
-    package: 'mount',
+    package: 'linux-image',
     version: ['uname', '-r'],
     read: readWithKernel,
     root: true,

@@ -66,7 +66,10 @@ export function reportText({ readers, good, damaged, uploadBytes }) {
     ),
     table(
       ['damage', ...names],
-      damaged.map((row) => [`${row.fault}, ${row.filesystem}`, ...cells(row)]),
+      damaged.map((row) => [
+        row.filesystem === 'ext4' ? row.fault : `${row.fault}, ${row.filesystem}`,
+        ...cells(row),
+      ]),
     ),
     '## What they said',
     'Before good images:',

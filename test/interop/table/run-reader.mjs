@@ -23,6 +23,7 @@ export function reasonIn(words, hidden) {
   const lines = hidden
     .reduce((text, path) => text.replaceAll(path, '…'), words)
     .replaceAll(/\/dev\/loop\d+/g, '/dev/loop…')
+    .replaceAll(/\/tmp\/libguestfs\w+/g, '…')
     .split('\n')
     .map((line) => line.trim())
     .filter(
