@@ -87,7 +87,7 @@ export function verdictOnDisk(path, format, expectedDigest) {
       if (made.status !== 0) return 'qemu-img refuses it';
     }
     const { status } = spawnSync('e2fsck', ['-fn', raw], { encoding: 'utf8' });
-    const bytes = patchDigest(raw) === expectedDigest ? 'bytes equal' : 'bytes DIFFER';
+    const bytes = patchDigest(raw) === expectedDigest ? 'equal' : 'DIFFERENT';
     return `${status === 0 ? 'clean' : 'ERRORS'}, ${bytes}`;
   } finally {
     if (raw !== path) rmSync(raw, { force: true });

@@ -47,7 +47,7 @@ test.each([
   [2.4, { most: 1.2 }, 'missed by 100 %'],
   [0.8, { least: 0.8 }, 'met'],
   [0.6, { least: 0.8 }, 'missed by 25 %'],
-  [undefined, { most: 1 }, 'not measured in this run'],
+  [undefined, { most: 1 }, 'not measured'],
 ])('%s for %o is %s', (figure, target, verdict) => {
   expect(verdictOn(figure, target)).toBe(verdict);
 });

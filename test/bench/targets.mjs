@@ -131,7 +131,7 @@ const TARGETS = [
 
 /** `missed by 7 %`: how far on the wrong side, in parts of what was asked for. */
 export function verdictOn(figure, { most, least }) {
-  if (figure === undefined) return 'not measured in this run';
+  if (figure === undefined) return 'not measured';
   const asked = most ?? least;
   const over = most === undefined ? (asked - figure) / asked : (figure - asked) / asked;
   // What is left of 0.25 by arithmetic is no percent more.
