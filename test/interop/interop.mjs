@@ -29,6 +29,7 @@ if (unknown.length > 0) throw new Error(`no such reader: ${unknown.join(', ')}`)
 
 const folder = mkdtempSync(join(tmpdir(), 'pv-interop-table-'));
 process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
+for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(130));
 
 /** A folder of its own for each reading, so that nothing is left of an earlier one. */
 let readings = 0;
