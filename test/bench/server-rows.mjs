@@ -1,9 +1,10 @@
 // The rows of the benchmark that are about `patch-vdi serve`: clients are curl, in processes of their own.
 import { execFileSync } from 'node:child_process';
-import { statSync } from 'node:fs';
+import { mkdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { startServer } from './bench-server.mjs';
-import { compare, formatRatios, median, timed } from './measure.mjs';
+import { MIB, sizeName } from './context.mjs';
+import { compare, median, ratioRow, ratiosOf, RATIO_COLUMNS, timed } from './measure.mjs';
 
 const UUID = '01234567-89ab-4cde-8f01-23456789abcd';
 const UPLOADS = 8;
@@ -11,8 +12,8 @@ const READERS = 50;
 const READS_EACH = 6;
 
 /** The server runs the patch to ask what it is: it must be a real one. */
-function makePatches(cli, folder) {
-  const run = (...args) => execFileSync(process.execPath, [cli, 'test', ...args], { stdio: 'ignore' });
+function makePatches(bench, folder) {
+  const run = (...args) => execFileSync(process.execPath, [bench.cli, 'test', ...args], { stdio: 'ignore' });
   const keys = join(folder, 'keys');
   const made = (name, size, ...more) => {
     const path = join(folder, name);
@@ -22,50 +23,51 @@ function makePatches(cli, folder) {
   run('key', '-o', keys);
   return {
     keyring: join(keys, 'keyring.gpg'),
-    patch: made('patch', '1G', '--uuid', UUID),
+    patch: made('patch', `${bench.uploadBytes / MIB}M`, '--uuid', UUID),
     small: made('small', '8M', '--uuid', UUID),
     large: Array.from({ length: UPLOADS }, (_, index) => made(`large-${index}`, '256M')),
   };
 }
 
+/** @returns rows, and notes about processor time */
 function uploadRows(bench, servers, { patch, keyring }) {
-  const { cli, memory, rounds, out } = bench;
+  const { cli, memory, rounds } = bench;
   const length = statSync(patch).size;
+  const size = sizeName(bench.uploadBytes);
   const image = join(memory, 'served.raw');
   const clear = join(memory, 'served.clear');
   const built = `cat ${patch} | ${process.execPath} ${cli} build - --content-length ${length} --format raw --keyring ${keyring} --quiet -o ${image}`;
   const library = join(import.meta.dirname, 'library-build.mjs');
   const same = `cat ${patch} | ${process.execPath} ${library} ${keyring} ${length} ${image} ${clear}`;
-  const names = ['build from a pipe', 'build from a pipe, with digest and clear text'];
-  const pairs = compare(same, built, rounds, [image, clear]);
-  out(formatRatios(`${names[1]}, 1 GiB`, names[0], pairs));
+  const names = ['build from a pipe', 'the same work from a pipe'];
+  const rows = [ratioRow(`${names[1]}, ${size}`, names[0], compare(same, built, rounds, [image, clear]))];
+  const notes = [];
   for (const [scheme, server] of Object.entries(servers)) {
     const upload = server.curl(`-T ${patch} -o /dev/null`, '/pool_patch_upload');
     // The first one makes the record, all others replace it.
     timed(upload);
+    const before = server.processorSeconds();
     for (const [index, peer] of [built, same].entries()) {
-      const before = server.processorSeconds();
-      out(
-        formatRatios(
-          `upload over ${scheme}, 1 GiB`,
-          names[index],
-          compare(upload, peer, rounds, [image, clear]),
-        ),
-      );
-      const after = server.processorSeconds();
-      const each = (kind) => ((after[kind] - before[kind]) / rounds).toFixed(2);
-      out(`    processor time of each: the server ${each('own')} s, gpgv and others ${each('tools')} s`);
+      const pairs = compare(upload, peer, rounds, [image, clear]);
+      bench.record(`server.upload.rate.${scheme}.${index}`, 1 / ratiosOf(pairs).middle);
+      rows.push(ratioRow(`upload over ${scheme}, ${size}`, names[index], pairs));
     }
+    const after = server.processorSeconds();
+    const each = (kind) => ((after[kind] - before[kind]) / (2 * rounds)).toFixed(2);
+    notes.push(
+      `processor time of an upload over ${scheme}: the server ${each('own')} s, gpgv and others ${each('tools')} s`,
+    );
   }
+  return { rows, notes };
 }
 
-function downloadRows({ memory, rounds, out }, servers, { patch }) {
+function downloadRows({ memory, rounds, uploadBytes }, servers, { patch }) {
   const copy = join(memory, 'served.copy');
-  for (const [scheme, server] of Object.entries(servers)) {
+  return Object.entries(servers).map(([scheme, server]) => {
     const download = server.curl(`-o ${copy}`, `/pool_patch_download?uuid=${UUID}`);
     const pairs = compare(download, `cat ${patch} | cat > ${copy}`, rounds, [copy]);
-    out(formatRatios(`download over ${scheme}, 1 GiB`, 'cat | cat > file', pairs));
-  }
+    return ratioRow(`download over ${scheme}, ${sizeName(uploadBytes)}`, 'cat > file', pairs);
+  });
 }
 
 /** All at once; it fails when one of them does. */
@@ -78,32 +80,47 @@ function crowd(server, { large }) {
   return `${started.join('\n')}\nfor one in $all; do wait $one || exit 1; done`;
 }
 
-async function crowdRow({ cli, memory, quick, out }, patches) {
+async function crowdNote(bench, patches) {
   const walls = [];
   const peaks = [];
-  for (let round = 0; round < (quick ? 1 : 3); round += 1) {
+  for (let round = 0; round < (bench.quick ? 1 : 3); round += 1) {
     // A new server each time: what is largest is of its whole life.
-    const server = await startServer(cli, join(memory, `crowd-${round}`), { ...patches, tls: true });
+    const folder = join(bench.memory, `crowd-${round}`);
+    const server = await startServer(bench.cli, folder, { ...patches, tls: true });
     timed(server.curl(`-T ${patches.small} -o /dev/null`, '/pool_patch_upload'));
     walls.push(timed(crowd(server, patches)));
     peaks.push(server.peakMebibytes());
     await server.stop();
+    rmSync(folder, { recursive: true });
   }
+  bench.record('server.memory', Math.max(...peaks));
   const what = `${UPLOADS} uploads of 256 MiB next to ${READERS} readers of ${READS_EACH} x 8 MiB, https`;
-  out(
-    `${what}\n    ${median(walls).toFixed(2)} s, peak memory of the server ${Math.max(...peaks).toFixed(0)} MiB`,
-  );
+  return `${what}: ${median(walls).toFixed(2)} s, peak memory of the server ${Math.max(...peaks).toFixed(0)} MiB`;
 }
 
-/** @param bench cli (path of the command line), memory (a folder on tmpfs), rounds, quick, out (prints a line) */
+/** @returns the section about `patch-vdi serve` */
 export async function serverRows(bench) {
-  const patches = makePatches(bench.cli, bench.memory);
+  const folder = join(bench.memory, 'server');
+  mkdirSync(folder);
+  const patches = makePatches(bench, folder);
   const servers = {
-    http: await startServer(bench.cli, bench.memory, { ...patches, tls: false }),
-    https: await startServer(bench.cli, bench.memory, { ...patches, tls: true }),
+    http: await startServer(bench.cli, folder, { ...patches, tls: false }),
+    https: await startServer(bench.cli, folder, { ...patches, tls: true }),
   };
-  uploadRows(bench, servers, patches);
-  downloadRows(bench, servers, patches);
+  const { rows, notes } = uploadRows(bench, servers, patches);
+  rows.push(...downloadRows(bench, servers, patches));
   for (const server of Object.values(servers)) await server.stop();
-  await crowdRow(bench, patches);
+  notes.push(await crowdNote(bench, patches));
+  rmSync(folder, { recursive: true });
+  return [
+    {
+      title: 'serve: uploads and downloads over loopback',
+      text: [
+        'The client is curl, on the same cores. An upload costs the server a digest and the clear text of the signed message besides: "the same work" is a build that makes both.',
+      ],
+      columns: RATIO_COLUMNS,
+      rows,
+      notes,
+    },
+  ];
 }

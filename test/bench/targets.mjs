@@ -1,0 +1,166 @@
+// What was asked for before it was built, beside what was measured.
+
+/**
+ * The targets of the earlier work. `key` is a figure that a part keeps with `bench.record`; `needs` says which run
+ * has it, if not every one.
+ */
+const TARGETS = [
+  {
+    topic: 'build',
+    text: 'unsigned, at most 1.20 x `cat > file` (tmpfs)',
+    key: 'build.unsigned.tmpfs',
+    most: 1.2,
+  },
+  {
+    topic: 'build',
+    text: 'unsigned, at most 1.20 x `cat > file; sync` (disk)',
+    key: 'build.unsigned.disk.synced',
+    most: 1.2,
+  },
+  {
+    topic: 'build',
+    text: 'unsigned 8 GiB, at most 1.10 x `cat > file; sync`',
+    key: 'build.unsigned.large',
+    most: 1.1,
+    needs: '--full',
+  },
+  { topic: 'build', text: 'signed, at most 1.00 x `tee file | gpgv`', key: 'build.signed', most: 1 },
+  {
+    topic: 'build',
+    text: '`mke2fs -d` and `qemu-img` take at least 5 x as long',
+    key: 'peer.mke2fs.vhd',
+    least: 5,
+  },
+  { topic: 'build', text: 'peak memory, at most 90 MiB', key: 'memory.peak', most: 90, unit: 'MiB' },
+  {
+    topic: 'build',
+    text: 'peak memory is flat: differs by at most 10 MiB from 64 MiB up',
+    key: 'memory.spread',
+    most: 10,
+    unit: 'MiB',
+  },
+  {
+    topic: 'build',
+    text: 'temporary files hold at most 1 MiB, nothing of the payload',
+    key: 'temporary.ours',
+    most: 1,
+    unit: 'MiB',
+  },
+  {
+    topic: 'build',
+    text: 'VHD at most 8 MiB larger than the payload',
+    key: 'image.over',
+    most: 8,
+    unit: 'MiB',
+  },
+  {
+    topic: 'build',
+    text: 'plan for 500 GiB but for e2fsck, at most 0.5 s',
+    key: 'plan.500G',
+    most: 0.5,
+    unit: 's',
+  },
+  { topic: 'streams', text: 'length unknown, at most 1.05 x known', key: 'build.unknown-length', most: 1.05 },
+  ...['ext2.vhd', 'ext2.raw', 'ext3.vhd', 'ext3.raw'].map((key) => ({
+    topic: 'streams',
+    text: `${key.replace('.', ' as ')}, at most 1.15 x ext4`,
+    key: `build.${key}`,
+    most: 1.15,
+  })),
+  {
+    topic: 'streams',
+    text: 'ext2 and ext3 need at most 10 MiB more memory than ext4',
+    key: 'memory.older',
+    most: 10,
+    unit: 'MiB',
+  },
+  {
+    topic: 'streams',
+    text: 'of 500 GiB, at most 1.05 x the time of a short one',
+    key: 'build.slice',
+    most: 1.05,
+  },
+  {
+    topic: 'streams',
+    text: 'of 500 GiB, at most 10 MiB more memory than a short one',
+    key: 'build.slice.memory',
+    most: 10,
+    unit: 'MiB',
+  },
+  ...['vhd', 'raw'].flatMap((format) => [
+    {
+      topic: 'inspect',
+      text: `inspect a ${format}, at most 3 x Node's own start`,
+      key: `inspect.${format}`,
+      most: 3,
+    },
+    {
+      topic: 'inspect',
+      text: `extract from a ${format}, at least 0.9 x the rate of cat`,
+      key: `extract.rate.${format}`,
+      least: 0.9,
+    },
+  ]),
+  { topic: 'test', text: '`test suite`, at most 60 s', key: 'suite', most: 60, unit: 's' },
+  {
+    topic: 'serve',
+    text: 'upload over http, at least 0.8 x the rate of build',
+    key: 'server.upload.rate.http.0',
+    least: 0.8,
+  },
+  {
+    topic: 'serve',
+    text: 'upload over https, at least 0.8 x the rate of build',
+    key: 'server.upload.rate.https.0',
+    least: 0.8,
+  },
+  {
+    topic: 'serve',
+    text: '8 uploads next to 50 readers, at most 300 MiB',
+    key: 'server.memory',
+    most: 300,
+    unit: 'MiB',
+  },
+  {
+    topic: 'upload',
+    text: 'upload to a pool, at least 0.8 x the rate of build piped into curl',
+    key: 'upload.rate',
+    least: 0.8,
+  },
+];
+
+/** `missed by 7 %`: how far on the wrong side, in parts of what was asked for. */
+export function verdictOn(figure, { most, least }) {
+  if (figure === undefined) return 'not measured';
+  const asked = most ?? least;
+  const over = most === undefined ? (asked - figure) / asked : (figure - asked) / asked;
+  // What is left of 0.25 by arithmetic is no percent more.
+  return over <= 0 ? 'met' : `missed by ${Math.max(1, Math.ceil(over * 100 - 1e-9))} %`;
+}
+
+function rowOf(target, { figures, quick }) {
+  const figure = figures.get(target.key);
+  const missing = target.needs === undefined ? '' : ` (needs ${target.needs})`;
+  const measured =
+    figure === undefined ? '' : `${figure.toFixed(2)}${target.unit === undefined ? '' : ` ${target.unit}`}`;
+  const verdict = quick && figure !== undefined ? 'not judged' : verdictOn(figure, target);
+  return [target.topic, target.text, measured, figure === undefined ? verdict + missing : verdict];
+}
+
+/** @returns the section that states each target beside its figure; of a run of some parts, only what it measured */
+export function targetSection({ figures, quick }, isWhole) {
+  const targets = TARGETS.filter(({ key }) => isWhole || figures.has(key));
+  return {
+    title: 'Targets',
+    text: [
+      'What was asked for before each part was built. Ratios are medians of pairs, ours / other; rates the other way round.',
+      ...(quick
+        ? [
+            'The uploads of a quick run are small, and the time that a start takes counts for much: nothing is judged.',
+          ]
+        : []),
+    ],
+    columns: ['part', 'target', '>measured', 'verdict'],
+    rows: targets.map((target) => rowOf(target, { figures, quick })),
+  };
+}
