@@ -12,14 +12,14 @@ export interface Login {
 }
 
 /** `session.login_with_password`'s last parameter: what the server's log calls us. */
-export const ORIGINATOR = 'patch-vdi';
+const ORIGINATOR = 'patch-vdi';
 const API_VERSION = '1.0';
 
 /** A secret of fewer characters cannot be told from ordinary text. */
 const MIN_SECRET_CHARACTERS = 4;
 
 /** What must not be shown, in the forms in which a server could repeat it. */
-export function secretWords(words: readonly string[]): string[] {
+function secretWords(words: readonly string[]): string[] {
   const forms = words.flatMap((word) => [word, encodeURIComponent(word), JSON.stringify(word).slice(1, -1)]);
   return [...new Set(forms)].filter((word) => word.length >= MIN_SECRET_CHARACTERS);
 }

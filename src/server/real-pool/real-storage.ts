@@ -27,7 +27,7 @@ export interface RealStorage {
 }
 
 /** Whether user disks can be made in it. */
-export function holdsDisks({ record, capabilities }: SrOfMaster): boolean {
+function holdsDisks({ record, capabilities }: SrOfMaster): boolean {
   const { uuid, type, content_type: content } = record;
   return (
     isUuid(uuid) &&
