@@ -191,6 +191,12 @@ const TABLE: Readonly<Record<string, Translate>> = {
     hint: 'somebody has logged it out, or the server was restarted: run the command again',
     leftBehind: 'what the server had done until then',
   }),
+  /** Of a server of ours whose storage is that of a real pool; XAPI puts a number behind it. */
+  SR_BACKEND_FAILURE: (parameters) => ({
+    kind: 'sink',
+    message: `the storage behind that server failed: ${word(parameters, 1, 'it does not say why')}`,
+    hint: LOG,
+  }),
   SR_BACKEND_FAILURE_44: () => ({
     kind: 'space',
     message: 'the storage repository has not enough space',

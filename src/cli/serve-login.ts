@@ -24,7 +24,7 @@ function trustOf({ caFile, fingerprint }: RawLoginOptions): ServerTrust {
 }
 
 /** Who logs in where, and by what the server is known. */
-export interface ServerLogin {
+interface ServerLogin {
   readonly url: string;
   readonly trust: ServerTrust;
   readonly user: string;

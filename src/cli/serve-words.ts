@@ -29,7 +29,7 @@ function certificateText(tls: PreparedServer['tls']): string | undefined {
 }
 
 /** What only whoever starts the server knows. */
-export interface WelcomeFacts {
+interface WelcomeFacts {
   /** UUID. */
   readonly defaultSr: string | undefined;
   /** Of a slave. */
