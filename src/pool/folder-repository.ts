@@ -10,10 +10,9 @@ import { openImage } from '../inspect/open-image.js';
 import { FileSink } from '../io/file-sink.js';
 import { writeFailure } from '../io/system-errors.js';
 import { trace } from '../trace.js';
-import { MIB } from '../units.js';
 import { copyInto } from './copy-into.js';
-import { countedStream, tooLong } from './counted-stream.js';
-import { dataRuns, streamRuns } from './disk-runs.js';
+import { tooLong } from './counted-stream.js';
+import { dataRuns } from './disk-runs.js';
 import {
   allocatedBytes,
   diskBytes,
@@ -27,7 +26,7 @@ import {
 import { openExport } from './open-export.js';
 import { makeRepositoryFolder } from './make-folder.js';
 import { folderFreeBytes, folderUsage } from './folder-space.js';
-import { openImportedVhd } from './vhd-import.js';
+import { importByFilling } from './import-by-filling.js';
 import { PoolError } from './pool-error.js';
 import { syncFolder } from './store-folder.js';
 import { VDI_CLONE } from './storage.js';
@@ -255,17 +254,7 @@ export class FolderRepository implements StorageRepository {
   }
 
   async importVdi(uuid: string, source: AsyncIterable<Uint8Array>, options: ImportOptions): Promise<void> {
-    const { sizeBytes } = await this.#pathOf(uuid);
-    // A VHD has tables besides, and may come with blocks that are smaller than ours.
-    const mostBytes = options.format === 'raw' ? sizeBytes : 2 * sizeBytes + 16 * MIB;
-    const counted = countedStream(source, mostBytes, options);
-    if (options.format === 'raw') return await this.fillVdi(uuid, streamRuns(counted, options.signal));
-    const vhd = await openImportedVhd(counted, this.#folder, sizeBytes, options.signal);
-    try {
-      await this.fillVdi(uuid, vhd.runs(), options);
-    } finally {
-      await vhd.close();
-    }
+    await importByFilling(this, { uuid, spoolFolder: this.#folder }, source, options);
   }
 
   async fillVdi(

@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { buildInto, type BuildInput, type BuildResult } from '../build/build-image.js';
-import { DEFAULT_LEFT_BEHIND, PatchVdiError, isPatchVdiError } from '../errors.js';
+import { DEFAULT_LEFT_BEHIND, PatchVdiError, invariant, isPatchVdiError } from '../errors.js';
 import type { XenConnection } from '../xenapi/connection.js';
 import { createTask } from '../xenapi/make-task.js';
 import { VDI } from '../xenapi/records.js';
 import { lostConnection } from '../xenapi/server-failure.js';
 import { cancelTask, destroyTask } from '../xenapi/tasks.js';
-import { labelled, type VdiLabels } from '../xenapi/vdi-labels.js';
+import { labelled, labelsOf, type VdiLabels } from '../xenapi/vdi-labels.js';
 import { XenApiError, isXenApiError } from '../xenapi/xen-api-error.js';
 import { requireSpace, type UploadPlace } from './choose-place.js';
 import { ImportSink, type ImportWatch } from '../xenapi/import-sink.js';
@@ -109,14 +109,8 @@ class PoolUpload {
   async #label({ ...build }: BuildResult): Promise<UploadedImage> {
     const { connection, version } = this.#options;
     const vdi = this.#vdi;
-    if (vdi === undefined || build.sha256 === undefined) throw new Error('an upload has a VDI and a digest');
-    const labels: VdiLabels = {
-      version,
-      sha256: build.sha256,
-      size: build.payloadLength,
-      signer: build.signatures.map(({ primaryFingerprint }) => primaryFingerprint).join(' '),
-      uuid: build.filesystemUuid,
-    };
+    invariant(vdi !== undefined, 'an upload has a VDI');
+    const labels = labelsOf(build, version);
     const { other_config: config } = await connection.callAs(VDI, 'VDI.get_record', vdi.ref);
     await connection.call('VDI.set_other_config', vdi.ref, labelled(config, labels));
     return { build, vdi, labels };

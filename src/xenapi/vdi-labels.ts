@@ -1,3 +1,6 @@
+import type { BuildResult } from '../build/build-image.js';
+import { invariant } from '../errors.js';
+
 /** What the VDIs of this program carry in their `other_config`. */
 const PREFIX = 'patch-vdi:';
 
@@ -46,6 +49,18 @@ export function labelled(config: Config, { version, sha256, size, signer, uuid }
     ...others,
     ...Object.entries(ours).map(([key, value]) => [`${PREFIX}${key}`, value] as const),
   ]);
+}
+
+/** What a build with a digest says of its image. @param version of this program */
+export function labelsOf(built: BuildResult, version: string): VdiLabels {
+  invariant(built.sha256 !== undefined, 'the digest that was asked for is there');
+  return {
+    version,
+    sha256: built.sha256,
+    size: built.payloadLength,
+    signer: built.signatures.map(({ primaryFingerprint }) => primaryFingerprint).join(' '),
+    uuid: built.filesystemUuid,
+  };
 }
 
 /** The labels of a VDI, if it has them all. */

@@ -53,7 +53,13 @@ export async function uploadRows({ cli, memory, home, keyring, rounds, out, reco
     const ca = scheme === 'http' ? '' : `--cacert ${certificate}`;
     const peer = `${built} | curl -sS --fail ${ca} -o /dev/null -T - ${url}/discard`;
     const pairs = compare(upload(large, 'vhd'), peer, rounds, []);
-    out(formatRatios(`upload of a signed ${quick ? '256 MiB' : '1 GiB'} as VHD, ${scheme}`, 'build -o - | curl -T -', pairs));
+    out(
+      formatRatios(
+        `upload of a signed ${quick ? '256 MiB' : '1 GiB'} as VHD, ${scheme}`,
+        'build -o - | curl -T -',
+        pairs,
+      ),
+    );
     const rates = pairs.map((pair) => pair.peer / pair.ours).toSorted((a, b) => a - b);
     const rate = rates[rates.length >> 1];
     medians.push(rate);
@@ -68,7 +74,8 @@ export async function uploadRows({ cli, memory, home, keyring, rounds, out, reco
     );
     out(`    peak memory: ${peaks.join('; ')}`);
     stop();
-  }  record('upload.rate', Math.min(...medians));
+  }
+  record('upload.rate', Math.min(...medians));
   // A gibibyte in memory that the other parts may want.
   for (const path of uploads) rmSync(path);
 }

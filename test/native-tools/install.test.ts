@@ -118,7 +118,7 @@ describe('when something is missing', () => {
       'losetup: not found; it makes block devices out of files (needs root) (skipped: brew has',
     );
     expect(result.calls).toEqual([
-      'brew install e2fsprogs gnupg qemu hyperfine genext2fs zip unzip openssl libxml2 python3 bash zsh groff jq busybox sevenzip sleuthkit',
+      'brew install e2fsprogs gnupg qemu hyperfine genext2fs zip unzip openssl libxml2 python3 bash zsh groff jq sevenzip sleuthkit',
     ]);
   });
 

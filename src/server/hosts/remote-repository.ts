@@ -1,27 +1,16 @@
-import { uuidBytes } from '../../build/identity.js';
 import { PatchVdiError } from '../../errors.js';
-import type { Image } from '../../inspect/image.js';
-import { openImage } from '../../inspect/open-image.js';
 import { copyInto } from '../../pool/copy-into.js';
-import { countedStream } from '../../pool/counted-stream.js';
-import { streamRuns } from '../../pool/disk-runs.js';
-import { exportDisk } from '../../pool/open-export.js';
 import { PoolError } from '../../pool/pool-error.js';
 import type {
   DiskBytes,
-  ImportOptions,
-  RepositoryFacts,
   RepositoryUsage,
   StorageRepository,
-  TransferFormat,
   TransferOptions,
-  VdiExport,
   VdiFacts,
   VdiRequest,
   VdiWriting,
 } from '../../pool/storage.js';
-import { openImportedVhd } from '../../pool/vhd-import.js';
-import { MIB } from '../../units.js';
+import { DistantRepository, type DistantOptions } from '../../pool/distant-repository.js';
 import type { HostLink } from './host-link.js';
 import { RemoteDisk } from './remote-disk.js';
 import {
@@ -38,31 +27,24 @@ import {
 /** A look at figures or names; nobody waits longer for it. */
 const LOOK_MILLISECONDS = 60_000;
 
-export interface RemoteRepositoryOptions {
-  readonly facts: RepositoryFacts;
+export interface RemoteRepositoryOptions extends DistantOptions {
   readonly link: HostLink;
   /** What the heartbeat of its host has seen last. */
   readonly isReachable: () => boolean;
   /** Bytes that a disk has by the pool's records; undefined for one that they do not know. */
   readonly sizeOf: (uuid: string) => number | undefined;
-  /** Of the master, for VHDs on their way in. */
-  readonly spoolFolder: string;
-  /** Milliseconds since 1970. */
-  readonly now: () => number;
 }
 
 /**
  * A storage repository of a slave, as its master uses it. The slave's word counts for its own disks only: what it says
  * is checked against what was asked for and against the records, so that a wrong size spoils no other repository.
  */
-export class RemoteRepository implements StorageRepository {
-  readonly facts: RepositoryFacts;
-  readonly scratchFolder = undefined;
+export class RemoteRepository extends DistantRepository implements StorageRepository {
   readonly #link: HostLink;
   readonly #options: RemoteRepositoryOptions;
 
   constructor(options: RemoteRepositoryOptions) {
-    this.facts = options.facts;
+    super(options);
     this.#link = options.link;
     this.#options = options;
   }
@@ -154,45 +136,12 @@ export class RemoteRepository implements StorageRepository {
     throw new PoolError('SR_HAS_NO_PBDS', [this.facts.uuid]);
   }
 
-  /** None of its disks is a file of this machine. */
-  localPath(): Promise<undefined> {
-    return Promise.resolve(undefined);
-  }
-
-  async #openDisk(uuid: string, signal: AbortSignal | undefined): Promise<RemoteDisk> {
+  protected async openDisk(uuid: string, signal: AbortSignal | undefined): Promise<RemoteDisk> {
     const { virtualSize } = await this.vdiFacts(uuid);
     const name = `VDI ${uuid} of ${this.#link.name}`;
     return new RemoteDisk(name, virtualSize, (part) =>
       this.#link.readRuns({ sr: this.facts.uuid, vdi: uuid, ...part }, signal),
     );
-  }
-
-  async openVdi(uuid: string, signal?: AbortSignal): Promise<Image> {
-    const disk = await this.#openDisk(uuid, signal);
-    // Raw whatever its last bytes look like: those belong to whoever filled the disk.
-    return await openImage(disk, { format: 'raw', ownsReader: true, signal });
-  }
-
-  async exportVdi(uuid: string, format: TransferFormat, options: TransferOptions = {}): Promise<VdiExport> {
-    const createdSeconds = Math.floor(this.#options.now() / 1000);
-    const identity = { uniqueId: uuidBytes(uuid), createdSeconds };
-    const disk = await this.#openDisk(uuid, options.signal);
-    return await exportDisk(disk, { sizeBytes: disk.sizeBytes, format, identity }, options);
-  }
-
-  async importVdi(uuid: string, source: AsyncIterable<Uint8Array>, options: ImportOptions): Promise<void> {
-    const { virtualSize } = await this.vdiFacts(uuid);
-    const isRaw = options.format === 'raw';
-    // A VHD has tables besides, and may come with blocks that are smaller than ours.
-    const counted = countedStream(source, isRaw ? virtualSize : 2 * virtualSize + 16 * MIB, options);
-    const { signal } = options;
-    if (isRaw) return await this.#fill(uuid, virtualSize, streamRuns(counted, signal), { signal });
-    const vhd = await openImportedVhd(counted, this.#options.spoolFolder, virtualSize, signal);
-    try {
-      await this.#fill(uuid, virtualSize, vhd.runs(), options);
-    } finally {
-      await vhd.close();
-    }
   }
 
   async fillVdi(uuid: string, runs: AsyncIterable<DiskBytes>, options: TransferOptions = {}): Promise<void> {

@@ -1,90 +1,54 @@
-// Longer than 300 lines: one class, the whole of one interface.
-import { buildInto, type BuildInput, type BuildResult } from '../../build/build-image.js';
-import { uuidBytes } from '../../build/identity.js';
-import { invariant } from '../../errors.js';
-import type { Image } from '../../inspect/image.js';
-import { openImage } from '../../inspect/open-image.js';
+import type { BuildInput, BuildResult } from '../../build/build-image.js';
 import { copyInto } from '../../pool/copy-into.js';
-import { countedStream } from '../../pool/counted-stream.js';
-import { dataRuns, streamRuns } from '../../pool/disk-runs.js';
-import { isUuid } from '../../pool/folder-places.js';
+import { dataRuns } from '../../pool/disk-runs.js';
 import { PoolError } from '../../pool/pool-error.js';
-import { openRawStream } from '../../pool/raw-export.js';
 import type {
   DiskBytes,
-  ImportOptions,
-  RepositoryFacts,
   RepositoryUsage,
   StorageRepository,
-  TransferFormat,
   TransferOptions,
-  VdiExport,
   VdiFacts,
   VdiNames,
   VdiRequest,
   VdiWriting,
 } from '../../pool/storage.js';
-import { openVhdStream } from '../../pool/vhd-export.js';
-import { openImportedVhd } from '../../pool/vhd-import.js';
-import { printable } from '../../signature/printable.js';
 import { trace } from '../../trace.js';
 import { MIB } from '../../units.js';
 import type { XenConnection } from '../../xenapi/connection.js';
-import { ImportSink } from '../../xenapi/import-sink.js';
-import type { Json } from '../../xenapi/json-rpc.js';
 import { openVdiReader } from '../../xenapi/open-vdi.js';
-import { createVdi, destroyPatiently, imageBytesFor, removeUpload } from '../../xenapi/pool-vdi.js';
-import { REFERENCE, SR, VDI, type VdiRecord } from '../../xenapi/records.js';
+import { createVdi, destroyPatiently, removeUpload } from '../../xenapi/pool-vdi.js';
+import { SR, VDI } from '../../xenapi/records.js';
 import { lostConnection } from '../../xenapi/server-failure.js';
-import { cancelTask, destroyTask, followTask } from '../../xenapi/tasks.js';
-import { SERVE_COPY_PREFIX, SERVE_TASK_PREFIX, UPLOAD_KEY, labelled } from '../../xenapi/vdi-labels.js';
 import { refusesVhd } from '../../xenapi/vhd-refusal.js';
 import { isXenApiError } from '../../xenapi/xen-api-error.js';
-import { OwnVdis, copyOfTask, type FoundVdi } from './own-vdis.js';
+import { OwnVdis } from './own-vdis.js';
 import { PoolDisk } from './pool-disk.js';
 import { asPoolFailure } from './pool-failure.js';
 import type { PoolLink } from './pool-link.js';
 import { fillPoolDisk } from './fill-disk.js';
+import { DistantRepository, type DistantOptions } from '../../pool/distant-repository.js';
+import { buildIntoVdi } from './build-into-vdi.js';
+import { copyInPool } from './copy-in-pool.js';
+import { factsOf, renameVdi } from './vdi-facts.js';
 
 const DESCRIPTION = 'A patch, stored by patch-vdi serve';
 /** Of a disk that is read: metadata, of which an image of ours has less. Many may read at once. */
 const READER_MEMORY_BYTES = 4 * MIB;
 const NAME_OF_NEW = 'Patch that is being uploaded';
 
-export interface RealRepositoryOptions {
-  readonly facts: RepositoryFacts;
+export interface RealRepositoryOptions extends DistantOptions {
   readonly link: PoolLink;
   /** UUID of our own pool: what its VDIs are marked with. */
   readonly owner: string;
   /** Of this program. */
   readonly version: string;
-  /** For VHDs on their way in, and uploads whose length is unknown. */
-  readonly spoolFolder: string;
-  /** Milliseconds since 1970. */
-  readonly now: () => number;
-}
-
-/** @throws PoolError SR_BACKEND_FAILURE for a UUID that is none */
-function factsOf({ uuid, virtual_size, physical_utilisation }: VdiRecord): VdiFacts {
-  if (!isUuid(uuid)) {
-    throw new PoolError('SR_BACKEND_FAILURE', ['pool', `a VDI without a UUID: ${printable(uuid, 64)}`, '']);
-  }
-  return {
-    uuid,
-    location: uuid,
-    virtualSize: virtual_size,
-    // XAPI answers -1 while it does not know.
-    physicalUtilisation: Math.max(0, physical_utilisation),
-  };
 }
 
 /**
  * A storage repository of a real pool of XenServer or XCP-ng. Its disks are VDIs there, marked as ours in their
  * `other_config`; other VDIs are never touched.
  */
-export class RealRepository implements StorageRepository {
-  readonly facts: RepositoryFacts;
-  readonly scratchFolder = undefined;
+export class RealRepository extends DistantRepository implements StorageRepository {
   readonly link: PoolLink;
   readonly #options: RealRepositoryOptions;
   readonly #own: OwnVdis;
@@ -92,7 +56,7 @@ export class RealRepository implements StorageRepository {
   readonly #promised = new Map<string, number>();
 
   constructor(options: RealRepositoryOptions) {
-    this.facts = options.facts;
+    super(options);
     this.link = options.link;
     this.#options = options;
     this.#own = new OwnVdis(options.owner, options.facts.uuid);
@@ -225,7 +189,14 @@ export class RealRepository implements StorageRepository {
     request: Omit<VdiRequest, 'virtualSize'>,
     options: TransferOptions = {},
   ): Promise<VdiFacts> {
-    return await this.#duplicate(uuid, request, options, 'VDI.clone', () => Promise.resolve([{}]), this.#own);
+    return await this.#inPool(uuid, options.signal, async (connection) => {
+      const from = await this.#own.find(connection, uuid);
+      return await copyInPool(
+        connection,
+        { from, request, own: this.#own, operation: 'VDI.clone', to: {} },
+        options,
+      );
+    });
   }
 
   /** Between two SRs of the pool by the pool itself; elsewhere through us. */
@@ -237,106 +208,19 @@ export class RealRepository implements StorageRepository {
   ): Promise<VdiFacts> {
     if (target instanceof RealRepository && target.link === this.link) {
       const own = target.#own;
-      const toSr = async (connection: XenConnection): Promise<Json[]> => [await own.sr(connection)];
-      return await this.#duplicate(uuid, request, options, 'VDI.copy', toSr, own);
+      return await this.#inPool(uuid, options.signal, async (connection) => {
+        const from = await this.#own.find(connection, uuid);
+        const to = await own.sr(connection);
+        return await copyInPool(connection, { from, request, own, operation: 'VDI.copy', to }, options);
+      });
     }
-    const disk = await this.#openDisk(uuid, options.signal);
+    const disk = await this.openDisk(uuid, options.signal);
     try {
       const { sizeBytes: virtualSize } = disk;
       const runs = dataRuns(disk, virtualSize, options.signal);
       return await copyInto(target, { ...request, virtualSize }, runs, options);
     } finally {
       await disk.close();
-    }
-  }
-
-  /**
-   * A copy that the pool makes. Its task is noted on the original until the copy bears our mark: so a start after a kill
-   * knows which copy is ours.
-   */
-  async #duplicate(
-    uuid: string,
-    request: Omit<VdiRequest, 'virtualSize'>,
-    { signal, onProgress }: TransferOptions,
-    operation: string,
-    parameters: (connection: XenConnection) => Promise<Json[]>,
-    own: OwnVdis,
-  ): Promise<VdiFacts> {
-    return await this.#inPool(uuid, signal, async (connection) => {
-      const from = await this.#own.find(connection, uuid);
-      const more = await parameters(connection);
-      await connection.call('VDI.add_to_other_config', from.ref, `${SERVE_COPY_PREFIX}${request.uuid}`, '');
-      let task: string | undefined;
-      try {
-        const method = `Async.${operation}`;
-        const made = await connection.callToMake(method, from.ref, ...more);
-        task = connection.check(REFERENCE, method, made);
-        await connection.call(
-          'VDI.add_to_other_config',
-          from.ref,
-          `${SERVE_TASK_PREFIX}${request.uuid}`,
-          task,
-        );
-        const result = await followTask(connection, task, operation, { onFraction: onProgress });
-        const copy = connection.check(REFERENCE, operation, result);
-        const facts = await this.#adopt(connection, copy, request, own);
-        await this.#forgetCopy(connection, from, request.uuid, task);
-        return facts;
-      } catch (error) {
-        await this.#undoCopy(connection, from, request.uuid, task);
-        throw error;
-      }
-    });
-  }
-
-  /** A copy inherits the marks of its original, and its name: it gets its own. */
-  async #adopt(
-    connection: XenConnection,
-    ref: string,
-    { uuid, nameLabel }: Omit<VdiRequest, 'virtualSize'>,
-    own: OwnVdis,
-  ): Promise<VdiFacts> {
-    const record = await connection.callAs(VDI, 'VDI.get_record', ref);
-    await connection.call('VDI.set_other_config', ref, own.ownConfig(uuid, record));
-    own.remember(uuid, ref);
-    if (nameLabel !== '' && nameLabel !== record.name_label) {
-      await this.#rename(connection, ref, { name_label: nameLabel });
-    }
-    return factsOf(record);
-  }
-
-  /** Never fails: notes that stay harm nobody. */
-  async #forgetCopy(
-    connection: XenConnection,
-    { ref, record }: FoundVdi,
-    uuid: string,
-    task: string | undefined,
-  ): Promise<void> {
-    for (const prefix of [SERVE_COPY_PREFIX, SERVE_TASK_PREFIX]) {
-      const removed = connection.callBeforeEnd('VDI.remove_from_other_config', ref, `${prefix}${uuid}`);
-      await removed.catch((error: unknown) => {
-        trace('pool', () => `the note of a copy stays on VDI ${record.uuid}: ${String(error)}`);
-      });
-    }
-    if (task !== undefined) await destroyTask(connection, task);
-  }
-
-  /** Never fails: what cannot be undone now is found again by what is noted on the original. */
-  async #undoCopy(
-    connection: XenConnection,
-    from: FoundVdi,
-    uuid: string,
-    task: string | undefined,
-  ): Promise<void> {
-    try {
-      // The caller's signal has ended what he waits for, and not this.
-      const calm = connection.withSignal(undefined);
-      const copy = task === undefined ? undefined : await copyOfTask(calm, task);
-      const failure = copy === undefined ? undefined : await destroyPatiently(calm, copy.ref);
-      if (failure !== undefined) throw failure;
-      await this.#forgetCopy(calm, from, uuid, task);
-    } catch (error) {
-      trace('pool', () => `a copy of VDI ${from.record.uuid} could not be undone: ${String(error)}`);
     }
   }
 
@@ -349,79 +233,23 @@ export class RealRepository implements StorageRepository {
     };
   }
 
-  /** In one pass where the SR takes VHD: its seal goes out when the verdict is there. Else by way of a spool. */
   async #build(uuid: string, input: Omit<BuildInput, 'format'>): Promise<BuildResult> {
     return await this.#inPool(uuid, input.signal, async (connection) => {
-      const { ref, record } = await this.#own.find(connection, uuid);
+      const found = await this.#own.find(connection, uuid);
       const format = refusesVhd(await this.#record(connection)) === undefined ? 'vhd' : 'raw';
-      const config = { ...record.other_config, [UPLOAD_KEY]: uuid };
-      await connection.call('VDI.set_other_config', ref, config);
-      let task: string | undefined;
-      try {
-        const built = await buildInto({ ...input, format, digest: true }, async ({ imageBytes }, stop) => {
-          const made = await connection.callToMake('task.create', 'patch-vdi serve: upload', uuid);
-          task = connection.check(REFERENCE, 'task.create', made);
-          const vdi = {
-            ref,
-            uuid: record.uuid,
-            nameLabel: record.name_label,
-            virtualSize: record.virtual_size,
-          };
-          const name = `VDI ${record.uuid} at ${connection.name}`;
-          const bytes = imageBytesFor(vdi, imageBytes, connection.name);
-          return new ImportSink({ connection, task, stop, vdi: ref, format, imageBytes: bytes, name });
-        });
-        await this.#label(connection, ref, uuid, built);
-        return built;
-      } catch (error) {
-        // Whoever asked for it destroys the VDI.
-        if (task !== undefined) await cancelTask(connection, task);
-        throw error;
-      } finally {
-        if (task !== undefined) await destroyTask(connection, task);
-      }
+      const { version } = this.#options;
+      return await buildIntoVdi(connection, { found, uuid, own: this.#own, format, version }, input);
     });
-  }
-
-  /** What `upload` writes beside the image. */
-  async #label(connection: XenConnection, ref: string, uuid: string, built: BuildResult): Promise<void> {
-    invariant(built.sha256 !== undefined, 'the digest that was asked for is there');
-    const record = await connection.callAs(VDI, 'VDI.get_record', ref);
-    const labels = {
-      version: this.#options.version,
-      sha256: built.sha256,
-      size: built.payloadLength,
-      signer: built.signatures.map(({ primaryFingerprint }) => primaryFingerprint).join(' '),
-      uuid: built.filesystemUuid,
-    };
-    await connection.call('VDI.set_other_config', ref, labelled(this.#own.ownConfig(uuid, record), labels));
   }
 
   async nameVdi(uuid: string, { nameLabel, nameDescription }: VdiNames): Promise<void> {
     await this.#inPool(uuid, undefined, async (connection) => {
       const { ref } = await this.#own.find(connection, uuid);
-      await this.#rename(connection, ref, { name_label: nameLabel, name_description: nameDescription });
+      await renameVdi(connection, ref, { name_label: nameLabel, name_description: nameDescription });
     });
   }
 
-  async #rename(
-    connection: XenConnection,
-    ref: string,
-    names: Readonly<Record<string, string>>,
-  ): Promise<void> {
-    for (const [field, value] of Object.entries(names)) {
-      await connection.callBeforeEnd(`VDI.set_${field}`, ref, value).catch((error: unknown) => {
-        trace('pool', () => `a VDI keeps its ${field}: ${String(error)}`);
-      });
-    }
-  }
-
-  /** None of its disks is a file of this machine. */
-  localPath(): Promise<undefined> {
-    return Promise.resolve(undefined);
-  }
-
-  async #openDisk(uuid: string, signal: AbortSignal | undefined): Promise<PoolDisk> {
+  protected async openDisk(uuid: string, signal: AbortSignal | undefined): Promise<PoolDisk> {
     const { record } = await this.#inPool(uuid, signal, (connection) => this.#own.find(connection, uuid));
     const name = `VDI ${record.uuid} at ${this.link.name}`;
     return new PoolDisk(name, record.virtual_size, () =>
@@ -430,45 +258,6 @@ export class RealRepository implements StorageRepository {
         return await openVdiReader(connection, now.ref, now.record, READER_MEMORY_BYTES);
       }),
     );
-  }
-
-  async openVdi(uuid: string, signal?: AbortSignal): Promise<Image> {
-    const disk = await this.#openDisk(uuid, signal);
-    // Raw whatever its last bytes look like: those belong to whoever filled the disk.
-    return await openImage(disk, { format: 'raw', ownsReader: true, signal });
-  }
-
-  async exportVdi(uuid: string, format: TransferFormat, options: TransferOptions = {}): Promise<VdiExport> {
-    const disk = await this.#openDisk(uuid, options.signal);
-    const { sizeBytes } = disk;
-    const close = (): Promise<void> => disk.close();
-    try {
-      if (format === 'raw') {
-        return { lengthBytes: sizeBytes, stream: () => openRawStream(disk, sizeBytes, options), close };
-      }
-      const createdSeconds = Math.floor(this.#options.now() / 1000);
-      const identity = { uniqueId: uuidBytes(uuid), createdSeconds };
-      const vhd = await openVhdStream(disk, sizeBytes, identity, options);
-      return { lengthBytes: vhd.lengthBytes, stream: () => vhd.bytes(), close };
-    } catch (error) {
-      await disk.close();
-      throw error;
-    }
-  }
-
-  async importVdi(uuid: string, source: AsyncIterable<Uint8Array>, options: ImportOptions): Promise<void> {
-    const { virtualSize } = await this.vdiFacts(uuid);
-    const isRaw = options.format === 'raw';
-    // A VHD has tables besides, and may come with blocks that are smaller than ours.
-    const counted = countedStream(source, isRaw ? virtualSize : 2 * virtualSize + 16 * MIB, options);
-    const { signal } = options;
-    if (isRaw) return await this.fillVdi(uuid, streamRuns(counted, signal), { signal });
-    const vhd = await openImportedVhd(counted, this.#options.spoolFolder, virtualSize, signal);
-    try {
-      await this.fillVdi(uuid, vhd.runs(), options);
-    } finally {
-      await vhd.close();
-    }
   }
 
   /** In place: unlike elsewhere, what the disk holds is unknown when it breaks off. */
