@@ -118,18 +118,22 @@ function refusePoolOfSlave({ join }: RawServeOptions): never {
 async function realPoolOf(raw: RawServeOptions, signal: AbortSignal): Promise<ServeOptions['realPool']> {
   if (raw.pool === undefined) return undefined;
   const { url, trust, user, password } = await loginOptions(raw, raw.pool, signal);
-  return { url, trust, credentials: { user, password }, signal };
+  const options = { url, trust, credentials: { user, password }, signal };
+  const { PoolLink } = await import('../server/real-pool/pool-link.js');
+  await translated(raw, async () => {
+    const link = await PoolLink.open(options);
+    await link.close();
+  });
+  return options;
 }
 
 /** What the real pool refuses becomes an error of ours. */
-async function serveTranslated(options: ServeOptions, raw: RawServeOptions): Promise<ServedPool> {
-  const { serve } = await import('../server/serve.js');
-  if (raw.pool === undefined) return await serve(options);
+async function translated<Result>(raw: RawServeOptions, work: () => Promise<Result>): Promise<Result> {
   const { translateApiError } = await import('./api-errors.js');
   try {
-    return await serve(options);
+    return await work();
   } catch (error) {
-    throw translateApiError(error, { server: raw.pool, user: raw.user });
+    throw raw.pool === undefined ? error : translateApiError(error, { server: raw.pool, user: raw.user });
   }
 }
 
@@ -153,7 +157,7 @@ async function runServer(raw: RawServeOptions, context: CommandContext): Promise
   const isSlave = raw.join !== undefined || membership !== undefined;
   if (raw.pool !== undefined && isSlave) refusePoolOfSlave(raw);
   const { signal } = context.interrupts;
-  // Before anything is made: whoever mistypes the password finds no state folder.
+  // Before anything is made or shown: whoever mistypes the password finds no state folder, and has missed nothing.
   const realPool = await realPoolOf(raw, signal);
   const hasRealPool = realPool !== undefined;
   const prepared = await prepareServer({
@@ -182,7 +186,8 @@ async function runServer(raw: RawServeOptions, context: CommandContext): Promise
     log,
     realPool,
   };
-  const served = await serveTranslated(options, raw);
+  const { serve } = await import('../server/serve.js');
+  const served = await translated(raw, () => serve(options));
   try {
     await welcome(prepared, served.pool.repositories.all, served.url, {
       defaultSr: defaultSrOf(served),

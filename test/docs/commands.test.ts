@@ -37,6 +37,7 @@ const SERVES = /^patch-vdi serve\b/;
 
 /** Commands that do not end with 0 here, and why. */
 const EXITS: readonly (readonly [page: string, command: RegExp, exitCode: number, reason: string])[] = [
+  ['docs/pool.md', /^patch-vdi pool cancel TASK/, 2, 'nothing is under way that could be cancelled'],
   ['docs/pool.md', /^patch-vdi pool destroy UUID/, 8, 'the page has applied it before: such a patch stays'],
   [
     'docs/upload.md',

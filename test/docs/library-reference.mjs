@@ -181,7 +181,7 @@ function section(name, declaration, seen) {
   const beside = headOf(declaration).flatMap((part) => privateTypes(part, seen));
   const code = [signatureText(declaration), ...beside.map((type) => withDoc(type))].join('\n\n');
   const parts = [`### ${name}`, text, tags.join('\n'), `\`\`\`ts\n${code}\n\`\`\``];
-  return [...parts.filter((part) => part !== ''), `From [${file}](../${file}).`].join('\n\n');
+  return [...parts.filter((part) => part !== ''), `From \`${file}\`.`].join('\n\n');
 }
 
 /** Links, in lines of 120 columns at most. */

@@ -1,3 +1,4 @@
+// Longer than 300 lines: one table of ways to log in, with one server that plays them all.
 import { beforeEach, describe, expect, test } from 'vitest';
 import { makeCertificate, type Certificate } from '../oracles/certificates.js';
 import { requireTool } from '../oracles/require-tool.js';
