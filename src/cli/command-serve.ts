@@ -147,7 +147,7 @@ async function runServer(raw: RawServeOptions, context: CommandContext): Promise
   if (raw.resetPassword !== undefined) return await resetPasswordOf(raw.resetPassword, stateFolder);
   const config = await configOf(raw);
   collectWithoutMarkingAhead();
-  const [{ prepareServer }, { openLog }] = await Promise.all([
+  const [{ prepareServer, refuseFolders }, { openLog }] = await Promise.all([
     import('../server/first-start.js'),
     import('../server/log.js'),
   ]);
@@ -156,6 +156,7 @@ async function runServer(raw: RawServeOptions, context: CommandContext): Promise
   const membership = await readMembership(stateFolder);
   const isSlave = raw.join !== undefined || membership !== undefined;
   if (raw.pool !== undefined && isSlave) refusePoolOfSlave(raw);
+  if (raw.pool !== undefined) refuseFolders(config);
   const { signal } = context.interrupts;
   // Before anything is made or shown: whoever mistypes the password finds no state folder, and has missed nothing.
   const realPool = await realPoolOf(raw, signal);

@@ -56,7 +56,7 @@ export interface PrepareOptions {
   readonly now: () => number;
   /** It has no accounts of its own: clients ask the master. */
   readonly isSlave?: boolean | undefined;
-  /** Its storage repositories are those of a real pool: no folder is made, and none may be configured. */
+  /** Its storage repositories are those of a real pool: no folder is made; {@link refuseFolders} says what may not be. */
   readonly hasRealPool?: boolean | undefined;
 }
 
@@ -146,8 +146,12 @@ function ownRepository(stateFolder: string): RepositoryConfig {
   };
 }
 
-/** Which of them would be the default, and what a patch may be copied to, could not be told. */
-function refuseFolders({ storageRepositories }: ServeConfig): void {
+/**
+ * Beside a real pool: which of them would be the default, and what a patch may be copied to, could not be told.
+ *
+ * @throws PatchVdiError `usage`
+ */
+export function refuseFolders({ storageRepositories }: ServeConfig): void {
   const [first] = storageRepositories;
   if (first === undefined) return;
   throw new PatchVdiError('usage', 'storage repositories are either folders or those of a real pool', {
@@ -191,7 +195,6 @@ export async function prepareServer(options: PrepareOptions): Promise<PreparedSe
   const { hostName, now } = options;
   const stateFolder = resolve(options.stateFolder);
   const config = options.config ?? defaultServeConfig();
-  if (options.hasRealPool === true) refuseFolders(config);
   await makeStateFolder(stateFolder);
   const lock = await lockState(stateFolder);
   try {
