@@ -195,6 +195,7 @@ export async function prepareServer(options: PrepareOptions): Promise<PreparedSe
   const { hostName, now } = options;
   const stateFolder = resolve(options.stateFolder);
   const config = options.config ?? defaultServeConfig();
+  if (options.hasRealPool === true) refuseFolders(config);
   await makeStateFolder(stateFolder);
   const lock = await lockState(stateFolder);
   try {
