@@ -78,7 +78,7 @@ export function requireFit(virtualSize: number, largest: number, payloadLength: 
       found: `an upload of ${describeBytes(payloadLength)}`,
       expected: `${describeBytes(largest)} at most in an image of ${describeBytes(virtualSize)}`,
     },
-    hint: 'give a larger --size, or none: four times the upload is the default',
+    hint: 'give a larger size of the disk (--size; --disk-size in test vdi), or none: four times the upload is the default',
   });
 }
 

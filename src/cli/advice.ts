@@ -35,10 +35,20 @@ function whoHasCommand(program: Command, name: string): string | undefined {
   return there.length === 0 ? undefined : `there is: patch-vdi ${listed(there)}`;
 }
 
+/** The commonest second argument is an output. */
+function howOutputIsNamed(program: Command, name: string): string | undefined {
+  const found = allBelow(program).filter((command) => command.name() === name);
+  return found.some((command) => optionNames(command).includes('--output'))
+    ? 'an output is named with -o'
+    : undefined;
+}
+
 function similarChoice(found: string, choices: string): string | undefined {
   const similar = similarName(found, choices.split(', '));
   return similar === undefined ? undefined : `Did you mean ${similar}?`;
 }
+
+const inParentheses = (words: string | undefined): string => (words === undefined ? '' : `\n(${words})`);
 
 /**
  * What commander does not say about a slip: which other command knows the option, or has that name, and which of the
@@ -51,11 +61,13 @@ export function advice(program: Command, message: string): string {
   const option = /unknown option '([^']+)'/.exec(message)?.[1];
   const command = /unknown command '([^']+)'/.exec(message)?.[1];
   const choice = /'([^']+)' is invalid[^]*\. Allowed choices are ([^\n]+)\./.exec(message);
+  const crowded = /too many arguments for '([^']+)'/.exec(message)?.[1];
+  if (crowded !== undefined) return inParentheses(howOutputIsNamed(program, crowded));
   const words =
     option !== undefined
       ? whoKnowsOption(program, option, message.includes('Did you mean'))
       : command !== undefined
         ? whoHasCommand(program, command)
         : similarChoice(choice?.[1] ?? '', choice?.[2] ?? '');
-  return words === undefined ? '' : `\n(${words})`;
+  return inParentheses(words);
 }

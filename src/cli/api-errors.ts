@@ -87,7 +87,7 @@ const TABLE: Readonly<Record<string, Translate>> = {
   INVALID_PATCH: () => ({
     kind: 'signature',
     message: 'the server does not accept the patch: its signature does not hold, or it is no signed message',
-    hint: 'look at the file: patch-vdi verify, with the keyring of the server; only signed messages by a key of the pool are taken',
+    hint: 'only signed messages by a key of the pool are taken; patch-vdi build FILE --keyring KEYS --format vhd -o - > /dev/null, with the keyring of the server, says what is wrong',
     leftBehind: 'no patch and no VDI: the server has removed what came',
   }),
   INVALID_PATCH_WITH_LOG: () => ({

@@ -36,7 +36,11 @@ export function askPassword(question: string, signal: AbortSignal): Promise<stri
         return false;
       }
       if (key === '\u0003') {
-        end(() => reject(new PatchVdiError('interrupted', 'stopped by Ctrl-C')));
+        end(() =>
+          reject(
+            new PatchVdiError('interrupted', 'stopped by Ctrl-C', { leftBehind: 'nothing was touched' }),
+          ),
+        );
         return false;
       }
       if (key === '\u007f' || key === '\b') typed.pop();
@@ -51,8 +55,9 @@ export function askPassword(question: string, signal: AbortSignal): Promise<stri
       reject(signal.reason as Error);
       return;
     }
-    stderr.write(visible(question, 200));
+    // First: what somebody types as soon as he sees the question is not to be shown.
     stdin.setEncoding('utf8').setRawMode(true);
+    stderr.write(visible(question, 200));
     signal.addEventListener('abort', onAbort);
     stdin.on('data', onData).once('end', onEnd);
     stdin.resume();

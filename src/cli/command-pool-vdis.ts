@@ -46,7 +46,7 @@ function detailsOf({ record, patch, labels, unfinished }: VdiEntry, all: boolean
   const name = record.name_label === '' ? 'without a name' : record.name_label;
   if (unfinished) return [name, 'an upload that was never finished, or is under way'];
   if (labels !== undefined) return [name, labelsText(labels)];
-  return [name, ...(patch === undefined && !all ? ['no record knows it any more'] : [])];
+  return [name, ...(patch === undefined && !all ? ['no patch record names it: a copy, or left over'] : [])];
 }
 
 async function vdis(raw: RawVdisOptions, context: CommandContext): Promise<void> {

@@ -175,6 +175,10 @@ async function run(
     version: packageVersion(),
     build: { ...build, ...(bar === undefined ? {} : { onProgress }) },
     watch: bar === undefined ? undefined : watch,
+    onSlowUndo: () => {
+      bar?.stop();
+      scene.warn('the upload has failed; the pool is asked to destroy its VDI, which takes a while');
+    },
   }).finally(() => bar?.stop());
   printUploaded(uploaded, place, scene, raw, context);
 }

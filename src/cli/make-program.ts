@@ -48,7 +48,7 @@ export function makeProgram(context: CommandContext, printErrors: boolean): Comm
     })
     // So that a command may have a --version of its own.
     .enablePositionalOptions()
-    .showHelpAfterError('(add --help for all options)')
+    .showHelpAfterError(printErrors ? '(add --help for all options)' : false)
     .addCommand(buildCommand(context))
     .addCommand(planCommand(context))
     .addCommand(inspectCommand(context))

@@ -70,6 +70,18 @@ function finishCommander(
   return exitCode;
 }
 
+/** `help pool upload` as `pool upload --help`, at any depth; what is no command is told as such. */
+function helpAsOption(program: Command, argv: readonly string[]): readonly string[] {
+  const words = argv.slice(3);
+  if (argv[2] !== 'help' || words.length === 0 || words.some((word) => word.startsWith('-'))) return argv;
+  let command: Command | undefined = program;
+  for (const [depth, word] of words.entries()) {
+    command = command.commands.find((one) => one.name() === word);
+    if (command === undefined) return [...argv.slice(0, 2), ...words.slice(0, depth + 1)];
+  }
+  return [...argv.slice(0, 2), ...words, '--help'];
+}
+
 /**
  * Runs the command line.
  *
@@ -81,7 +93,7 @@ export async function runProgram(argv: readonly string[]): Promise<number> {
   const { context, wantsJson, exitCode } = makeContext(interrupts, argv);
   const program = makeProgram(context, !wantsJson());
   try {
-    await program.parseAsync(argv).catch(async (error: unknown) => {
+    await program.parseAsync(helpAsOption(program, argv)).catch(async (error: unknown) => {
       if (!(error instanceof CommanderError) || error.code !== VERSION_ASKED) throw error;
       const { printVersions } = await import('./versions.js');
       await printVersions(context, wantsJson());

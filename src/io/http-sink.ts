@@ -2,7 +2,14 @@ import type { ClientRequest, IncomingMessage } from 'node:http';
 import { PatchVdiError, invariant } from '../errors.js';
 import { trace } from '../trace.js';
 import { MIB } from '../units.js';
-import { connectionFailure, describeAnswer, parseTarget, startRequest, type HttpHeaders } from './http.js';
+import {
+  connectionFailure,
+  describeAnswer,
+  isUnreachable,
+  parseTarget,
+  startRequest,
+  type HttpHeaders,
+} from './http.js';
 import type { HttpTarget } from './http.js';
 import type { Sink } from './sink.js';
 import { WritableSink } from './stream-sink.js';
@@ -10,6 +17,7 @@ import { WritableSink } from './stream-sink.js';
 const MAX_QUEUED_BYTES = MIB;
 
 const INCOMPLETE = 'the server got an incomplete body, which neither mounts nor converts';
+const NOTHING_SENT = 'nothing: the server was not reached';
 const UNDECIDED = 'the server got everything; whether it kept that, it did not say';
 
 interface Write {
@@ -115,7 +123,7 @@ class RequestBody extends WritableSink {
     );
     return new PatchVdiError('sink', failure.message, {
       context: { ...failure.context, expected: 'an answer after the last byte' },
-      leftBehind: all ? UNDECIDED : INCOMPLETE,
+      leftBehind: isUnreachable(cause) ? NOTHING_SENT : all ? UNDECIDED : INCOMPLETE,
       cause,
       ...(failure.hint === undefined ? {} : { hint: failure.hint }),
     });

@@ -129,6 +129,12 @@ export async function startRequest(
   return request(target.url, { method, agent: false, headers: { ...target.headers, ...headers } });
 }
 
+/** Nobody was there: not a byte of a body has gone out. */
+export function isUnreachable(cause: Error): boolean {
+  return UNREACHABLE_CODE.test(systemErrorCode(cause) ?? '');
+}
+
+const UNREACHABLE_CODE = /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH)$/;
 const TLS_CODE = /^(ERR_TLS|ERR_SSL|EPROTO|CERT_|UNABLE_TO_|DEPTH_ZERO|SELF_SIGNED|HOSTNAME_MISMATCH)/;
 
 /** A connection that could not be made or broke, in words of ours around those of the system. */
@@ -144,6 +150,7 @@ export function connectionFailure(
   return new PatchVdiError(kind, tls ? 'the server could not be trusted' : message, {
     context: { path: target.name, found: found === undefined ? words : `${found} (${words})` },
     ...(tls ? { hint: 'NODE_EXTRA_CA_CERTS=FILE adds the certificate of an authority of your own' } : {}),
+    ...(isUnreachable(cause) ? { hint: 'look at the name and the port, and whether the server runs' } : {}),
     cause,
   });
 }

@@ -54,6 +54,7 @@ function cannotListen({ address, port }: ServerOptions['listen'], cause: unknown
   return new PatchVdiError('usage', 'the server cannot listen', {
     context: { path: `${address}:${port}`, found: cause instanceof Error ? cause.message : String(cause) },
     hint: 'choose another address or port, or stop who has it',
+    leftBehind: 'the state folder, which the next start uses',
     cause,
   });
 }

@@ -10,6 +10,10 @@ export interface ComplaintDetails {
   readonly cause?: unknown;
 }
 
+/** What to do when data ends too early. */
+export const CUT_OFF =
+  'it was cut off on its way: compare its length with that at its source, and get it again';
+
 /**
  * Makes the error for something wrong in one certain stream or file. The same packet rules serve uploads and
  * detached signatures (kind `signature`) and keyrings (kind `usage`): who calls the parser says which it is.

@@ -76,7 +76,7 @@ export class LiteralBody {
       offset: this.#packet.offset,
       found,
       expected: `at most ${describeBytes(this.#limitBytes)}`,
-      hint: 'it has to fit into the scratch space of the image: choose a larger image if the upload is genuine',
+      hint: 'an upload that was cut off on its way looks like this: compare its length with that at its source. If it is whole, choose a larger image: the clear text has to fit into its scratch space',
     });
   }
 }

@@ -1,4 +1,4 @@
-import type { Complain } from './complaint.js';
+import { CUT_OFF, type Complain } from './complaint.js';
 import { LiteralBody } from './literal-body.js';
 import { checkOnePassPacket } from './one-pass-packet.js';
 import { PacketReader, type PacketHandler, type PacketLimits, type PacketStart } from './packet-reader.js';
@@ -99,6 +99,7 @@ export class MessageGrammar implements PacketHandler {
         offset: this.#reader.offset,
         found: 'the end of the data',
         expected: DUE_NAMES[this.#due],
+        hint: CUT_OFF,
       });
     }
     return this.#signatures;

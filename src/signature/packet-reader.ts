@@ -1,5 +1,5 @@
 import { hexBytes } from './printable.js';
-import type { Complain } from './complaint.js';
+import { CUT_OFF, type Complain } from './complaint.js';
 import { isDataTag, tagName, tagOfHeaderOctet } from './packet-tags.js';
 
 /** How the length of a packet is given (RFC 4880 §4.2). */
@@ -100,6 +100,7 @@ export class PacketReader {
       offset: this.#offset,
       found: 'the end of the data',
       expected: `${missing} of the packet that starts at byte ${this.#packetOffset}`,
+      hint: CUT_OFF,
     });
   }
 

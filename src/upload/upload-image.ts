@@ -12,6 +12,9 @@ import { requireSpace, type UploadPlace } from './choose-place.js';
 import { ImportSink, type ImportWatch } from '../xenapi/import-sink.js';
 import { createVdi, imageBytesFor, lookAtVdi, removeUpload, type PoolVdi } from '../xenapi/pool-vdi.js';
 
+/** Whoever waits longer for the end is told why. */
+const SLOW_UNDO_MILLISECONDS = 2000;
+
 export interface UploadImageOptions {
   /** Its signal stops everything. */
   readonly connection: XenConnection;
@@ -20,6 +23,8 @@ export interface UploadImageOptions {
   readonly build: Omit<BuildInput, 'format' | 'signal' | 'digest'>;
   readonly nameLabel: string;
   readonly watch?: ImportWatch | undefined;
+  /** When cleaning up after a failure takes long: the pool does not answer, or holds the VDI. */
+  readonly onSlowUndo?: (() => void) | undefined;
   /** Of this program. */
   readonly version: string;
 }
@@ -55,7 +60,7 @@ class PoolUpload {
       return uploaded;
     } catch (error) {
       const cause = isPatchVdiError(error) && isXenApiError(error.cause) ? error.cause : error;
-      throw withLeftBehind(cause, await this.#undo());
+      throw withLeftBehind(cause, await this.#undoPatiently());
     } finally {
       if (this.#task !== undefined) await destroyTask(connection, this.#task);
     }
@@ -114,6 +119,15 @@ class PoolUpload {
     const { other_config: config } = await connection.callAs(VDI, 'VDI.get_record', vdi.ref);
     await connection.call('VDI.set_other_config', vdi.ref, labelled(config, labels));
     return { build, vdi, labels };
+  }
+
+  async #undoPatiently(): Promise<string> {
+    const slow = setTimeout(() => this.#options.onSlowUndo?.(), SLOW_UNDO_MILLISECONDS);
+    try {
+      return await this.#undo();
+    } finally {
+      clearTimeout(slow);
+    }
   }
 
   /** The connection of the import is closed by now. @returns what is left behind */

@@ -65,7 +65,7 @@ export function findObject<Record extends NamedRecord>(
       all.map(([, { name_label }]) => name_label),
     );
     const maybe = similar === undefined ? '' : `did you mean ${printable(similar, 100)}? `;
-    throw new PatchVdiError('usage', `there is no ${what} ${name}`, {
+    throw new PatchVdiError('usage', `there is no ${what} called "${name}"`, {
       context: {
         found:
           all.length === 0 ? `no ${what} at all` : `other ones: ${list(all.map(([, record]) => record))}`,

@@ -52,6 +52,7 @@ function refuseUrl(found: string, hint?: string): never {
  * @throws PatchVdiError `usage`, which repeats nothing that may be a password
  */
 export function parseServerUrl(text: string, rules: AddressRules = {}): ServerAddress {
+  if (HOST_AND_PORT.test(text)) return refuseUrl('a name without https:// before it', `say https://${text}`);
   if (!URL.canParse(text)) return refuseUrl('a text that is no URL');
   const url = new URL(text);
   if (url.protocol !== 'https:' && url.protocol !== 'http:') return refuseUrl(printable(url.protocol, 20));

@@ -411,7 +411,7 @@ describe('VDIs', () => {
       'UUID                                  SIZE      USED     SR',
       'cccccccc-2222-4111-8111-111111111111  2.73 GiB  700 MiB  Local storage',
       `    Patch ${uuid('c')} (XS62ESP1)`,
-      '    no record knows it any more',
+      '    no patch record names it: a copy, or left over',
       'dddddddd-2222-4111-8111-111111111111  2.73 GiB  700 MiB  Local storage',
       `    Patch ${uuid('d')} (XS65)`,
       '',
