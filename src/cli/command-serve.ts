@@ -11,6 +11,7 @@ import { defaultStateFolder, environmentOfProcess } from './environment.js';
 import { logText, logWriter, plainLine } from './log-lines.js';
 import type { CommandContext } from './program.js';
 import { loginOptions, type RawLoginOptions } from './serve-login.js';
+import { collect } from './source-options.js';
 import { say, showPassword, welcome } from './serve-words.js';
 import { packageVersion } from './version.js';
 
@@ -228,7 +229,8 @@ export function serveCommand(context: CommandContext): Command {
     .option('--ca-file <file>', 'with --join or --pool: trust the certificates in that file')
     .option(
       '--fingerprint <sha256>',
-      'with --join or --pool: trust exactly the certificate with that SHA-256',
+      'with --join or --pool: trust exactly the certificate with that SHA-256 (repeatable: one for each host of the pool)',
+      collect,
     )
     .addOption(new Option('--password <password>').hideHelp().argParser(refusePasswordOption))
     .addHelpText('after', '\nThe log goes to standard output, everything else to standard error.')

@@ -9,7 +9,7 @@ export interface RawLoginOptions {
   readonly user: string;
   readonly passwordFile?: string;
   readonly caFile?: string;
-  readonly fingerprint?: string;
+  readonly fingerprint?: readonly string[];
 }
 
 /** Whom to believe that he is the master, of our own pool or of a real one. @throws PatchVdiError `usage` */

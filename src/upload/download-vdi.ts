@@ -5,7 +5,7 @@ import type { FileChunk } from '../inspect/image-file.js';
 import type { Sink } from '../io/sink.js';
 import type { XenConnection } from '../xenapi/connection.js';
 import type { VdiRecord } from '../xenapi/records.js';
-import { readLabels } from '../xenapi/vdi-labels.js';
+import { UPLOAD_KEY, hasBrokenLabels, isUnfinished, readLabels } from '../xenapi/vdi-labels.js';
 import { openVdi } from '../xenapi/open-vdi.js';
 
 const PATCH_PATH = '/patch';
@@ -27,6 +27,21 @@ function otherBytes(where: string, found: string, expected: string): PatchVdiErr
   });
 }
 
+/** Without labels it may be anybody's patch; but whoever wrote such ones does not vouch for the bytes. */
+function requireWholeLabels({ other_config: config }: VdiRecord, where: string): void {
+  if (!isUnfinished(config) && !hasBrokenLabels(config)) return;
+  throw new PatchVdiError('image', 'the VDI does not say which bytes were put into it', {
+    context: {
+      path: where,
+      found: isUnfinished(config)
+        ? `${UPLOAD_KEY}: an upload that is under way, or was never finished`
+        : 'labels that are not all there, or cannot be read',
+      expected: 'all labels of an upload in other_config, or none',
+    },
+    hint: 'patch-vdi pool vdi-extract takes out what is there, and patch-vdi verify tells whether it is signed',
+  });
+}
+
 /**
  * Reads the patch out of a VDI, forward, and holds it against the VDI's labels, if it has some. The sink is not
  * committed: that is for the caller, when this has ended well.
@@ -43,6 +58,7 @@ export async function downloadVdi(
 ): Promise<DownloadedVdi> {
   const labels = readLabels(record.other_config);
   const where = `VDI ${record.uuid} at ${connection.name}`;
+  requireWholeLabels(record, where);
   const { image, close } = await openVdi(connection, vdi, record);
   try {
     const file = await (await image.filesystem()).file(PATCH_PATH);

@@ -16,6 +16,8 @@ const OPERATION = `PUT ${PATH}`;
 /** What a host says after its 200 is kept as far as this: only the head of another answer in it means anything. */
 const MAX_SAID_BYTES = 64 * KIB;
 /** After the 200 the body may hold another answer, as it stands. */
+/** Where one may have begun that goes on in the next bytes. */
+const OVERLAP_CHARACTERS = 16;
 const LATER_ANSWER = /HTTP\/1\.[01] ([45]\d\d[^\r\n]{0,100})/;
 /** Looks at a task while bytes go out; between them, so many of the connection's polls. */
 const POLLS_BETWEEN_LOOKS = 10;
@@ -26,6 +28,8 @@ class ImportBody extends WritableSink {
   readonly #stop: AbortController;
   readonly #explain: (cause: Error) => Promise<PatchVdiError>;
   #said = '';
+  /** Where the later answer begins, as far as it was looked at. */
+  #laterAt: number | undefined;
   #allSent = false;
 
   constructor(
@@ -40,7 +44,7 @@ class ImportBody extends WritableSink {
     this.#explain = explain;
     const { response } = put;
     response.on('data', (part: Buffer) => {
-      if (this.#said.length < MAX_SAID_BYTES) this.#said += part.toString('latin1', 0, MAX_SAID_BYTES);
+      this.#listen(part);
       if (this.laterAnswer !== undefined && !this.#allSent) this.fail(new Error(this.laterAnswer));
     });
     response.on('error', () => undefined);
@@ -49,9 +53,19 @@ class ImportBody extends WritableSink {
     });
   }
 
+  /** Once over everything: a host may say it byte by byte. */
+  #listen(part: Buffer): void {
+    const { length } = this.#said;
+    if (length >= MAX_SAID_BYTES) return;
+    this.#said += part.toString('latin1', 0, MAX_SAID_BYTES);
+    const from = Math.max(0, length - OVERLAP_CHARACTERS);
+    const index = this.#said.slice(from).search(LATER_ANSWER);
+    if (index >= 0) this.#laterAt ??= from + index;
+  }
+
   /** Another answer that came after the first one: `500 Internal Server Error`. */
   get laterAnswer(): string | undefined {
-    return LATER_ANSWER.exec(this.#said)?.[1];
+    return this.#laterAt === undefined ? undefined : LATER_ANSWER.exec(this.#said.slice(this.#laterAt))?.[1];
   }
 
   /** The task has failed, or whatever else is known of no connection. */

@@ -3,6 +3,7 @@ import { PatchVdiError } from '../errors.js';
 import { withoutSecrets } from '../io/http.js';
 import { MIB } from '../units.js';
 import { answerTo, brokenConnection, limitRequest, openRequest, type Server } from './exchange.js';
+import { excessOf } from './json-bounds.js';
 import { TooLongError, excerpt, readText, refusal } from './read-answer.js';
 import { UNKNOWN_OUTCOME, UNTOUCHED, serverFailure } from './server-failure.js';
 import { describedError, isXenApiError } from './xen-api-error.js';
@@ -107,6 +108,14 @@ function resultOf(server: Server, call: RpcCall, text: string, leftBehind: strin
       leftBehind,
     });
   };
+  const excess = excessOf(text);
+  if (excess !== undefined) {
+    throw serverFailure(server.address, `the server's answer is too large: ${method}`, {
+      ...excess,
+      hint: NOT_XENAPI,
+      leftBehind,
+    });
+  }
   let json: unknown;
   try {
     json = JSON.parse(text);

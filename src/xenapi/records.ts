@@ -14,9 +14,16 @@ const bytes = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
 const texts = v.pipe(v.array(text), v.maxLength(MAX_MEMBERS));
 const map = v.pipe(v.record(text, text), v.maxEntries(MAX_MEMBERS));
 
-/** References and records, as `get_all_records` answers. */
+/**
+ * References and records, as `get_all_records` answers. References are looked up in it, and are what a server says:
+ * `constructor` must lead nowhere.
+ */
 const all = <Schema extends v.GenericSchema>(record: Schema) =>
-  v.pipe(v.record(reference, record), v.maxEntries(MAX_RECORDS));
+  v.pipe(
+    v.record(reference, record),
+    v.maxEntries(MAX_RECORDS),
+    v.transform((records) => Object.assign(Object.create(null) as typeof records, records)),
+  );
 
 export const REFERENCE = reference;
 

@@ -73,10 +73,12 @@ export async function followTask(
     const stall = stallOf?.() ?? usualStall;
     if (record.status === 'success') return resultText(record.result);
     if (isOver(record)) throw taskFailure(connection, operation, record);
-    if (record.progress > fraction) {
+    // Beyond its end a task does not go on.
+    const progress = Math.min(1, record.progress);
+    if (progress > fraction) {
       movedAt = performance.now();
-      fraction = record.progress;
-      onFraction?.(Math.min(1, Math.max(0, fraction)));
+      fraction = progress;
+      onFraction?.(Math.max(0, fraction));
     } else if (performance.now() - movedAt > stall) {
       throw serverFailure(connection.address, `the task does not go on: ${operation}`, {
         found: `no progress for ${stall / 1000} seconds, at ${Math.round(fraction * 100)} %`,

@@ -74,6 +74,14 @@ export function readLabels(config: Config): VdiLabels | undefined {
   return Number.isSafeInteger(bytes) ? { version, sha256, size: bytes, signer, uuid } : undefined;
 }
 
+/** Whether it has some of the labels, but not all, or none that can be read: then what is in it is not known. */
+export function hasBrokenLabels(config: Config): boolean {
+  if (readLabels(config) !== undefined) return false;
+  return ['version', 'sha256', 'size', 'signer', 'uuid'].some((key) =>
+    Object.hasOwn(config, `${PREFIX}${key}`),
+  );
+}
+
 /** Whether it is of an upload that was never finished. */
 export function isUnfinished(config: Config): boolean {
   return Object.hasOwn(config, UPLOAD_KEY);

@@ -60,6 +60,16 @@ describe('the SR', () => {
     },
   );
 
+  test.for(['constructor', 'toString', '__proto__'])(
+    'a reference that every object of JavaScript has leads nowhere: %s',
+    async (ref) => {
+      const { pool, disks } = await scene();
+      setDefault(pool, ref);
+      for (const pbd of disks.pbds.values()) pbd['SR'] = ref;
+      expect(await thrownBy(place(pool))).toMatchObject({ code: 'HOST_HAS_NO_PATCH_SR' });
+    },
+  );
+
   test('none: HOST_HAS_NO_PATCH_SR', async () => {
     const { pool, disks } = await scene();
     setDefault(pool, NULL_REF);

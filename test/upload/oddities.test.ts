@@ -4,7 +4,7 @@
  */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { beforeEach, describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { MIB, roundUp } from '../../src/units.js';
 import { expectPatchDisk, requireImageJudges } from '../e2e/judges/patch-disk.js';
 import { makeCertificate } from '../oracles/certificates.js';
@@ -189,6 +189,22 @@ describe('PUT /import_raw_vdi', () => {
       await expectUndone(at);
     },
   );
+
+  test('a literal `HTTP/1.1 500` that comes byte by byte, behind other words', async () => {
+    const at = await scene(SIZE);
+    const words = `${'HTTP/1.'.repeat(3000)}${errorPage('500 Internal Server Error')}`;
+    let said = false;
+    at.disks.during = ({ socket, received }) => {
+      if (received < MIB || said) return said;
+      said = true;
+      socket.setNoDelay(true);
+      for (const letter of words) socket.write(letter);
+      return true;
+    };
+    const timeouts = { ...TIMEOUTS, farewell: 300 };
+    expect(wordsOf(await thrownBy(at.upload({ connect: { timeouts } })))).toContain('500 Internal');
+    await expectUndone(at);
+  });
 
   test('a literal `HTTP/1.1 500` after all of the body: the task is not waited for for ever', async () => {
     const at = await scene(SIZE);
@@ -469,6 +485,19 @@ test('"A task’s `progress` runs from 0 to 1": what a pool says beside that is 
   expect(shown[0]).toBe(0);
   expect(shown.every((fraction) => fraction >= 0 && fraction <= 1)).toBe(true);
   expect(shown.at(-1)).toBe(1);
+});
+
+test('a task whose progress grows beyond its end stands still', async () => {
+  const at = await scene(SIZE);
+  at.disks.finish = ({ task }) => {
+    const steps = setInterval(() => (task['progress'] = Number(task['progress']) + 1), 20);
+    onTestFinished(() => clearInterval(steps));
+  };
+  const timeouts = { ...TIMEOUTS, stall: 1000 };
+  expect(await thrownBy(at.upload({ connect: { timeouts } }))).toMatchObject({
+    kind: 'sink',
+    context: { found: expect.stringContaining('at 100 %') as string },
+  });
 });
 
 test('what is told on the way: bytes of the image that went out, all of them, and then the wait', async () => {

@@ -45,6 +45,36 @@ describe('an answer that is none', () => {
     });
   });
 
+  test.for<[string, string, string]>([
+    ['a result', 'result', 'values nested 65 deep'],
+    ['the words of an error', 'error', 'values nested 65 deep'],
+  ])('%s that is a tower', async ([, what, found]) => {
+    const tower = '['.repeat(1e6) + ']'.repeat(1e6);
+    const error = `{"message":"INTERNAL_ERROR","data":[${tower}]}`;
+    const body = `{"jsonrpc":"2.0","id":1,"${what}":${what === 'error' ? error : tower}}`;
+    const { connection } = await answering(200, 'application/json', body);
+    expect(await thrownBy(connection.call('SR.get_all_records'))).toMatchObject({
+      kind: 'sink',
+      message: "the server's answer is too large: SR.get_all_records",
+      context: { found },
+    });
+  });
+
+  test('millions of empty values, which would take gigabytes', async () => {
+    const body = `{"jsonrpc":"2.0","id":1,"result":[${'{},'.repeat(2e6)}{}]}`;
+    const { connection } = await answering(200, 'application/json', body);
+    expect(await thrownBy(connection.call('SR.get_all_records'))).toMatchObject({
+      kind: 'sink',
+      context: { found: 'more than 2000000 values' },
+    });
+  });
+
+  test('brackets and commas within a text are none', async () => {
+    const text = `\\"${'[{,'.repeat(1e6)}\\`;
+    const { connection } = await answering(200, 'application/json', rpc({ result: text }));
+    expect(await connection.call('SR.get_all_records')).toBe(text);
+  });
+
   test('a redirect is not followed', async () => {
     const other = await startReplay();
     const pool = await startReplay();

@@ -154,9 +154,20 @@ export class OwnVdis {
     ]);
   }
 
+  /** Whether it has inherited the marks of an original of ours while the copy for that record was noted there. */
+  #isCopyOf(original: VdiRecord, uuid: string, { uuid: self, other_config: config }: VdiRecord): boolean {
+    return (
+      self !== original.uuid &&
+      config[SERVE_KEY] === this.#owner &&
+      config[SERVE_SELF_KEY] === original.uuid &&
+      config[`${SERVE_COPY_PREFIX}${uuid}`] !== undefined
+    );
+  }
+
   /**
    * The copy that a task of ours has made when the process ended before it could be marked: the task says which one it
-   * is, and so that we have made it. A task that still runs is cancelled.
+   * is. Which task it was stands in an `other_config`, where others of the pool may write, too: so what is found must be
+   * in this SR, and have inherited our marks. A task that still runs is cancelled.
    */
   async findUnmarkedCopy(connection: XenConnection, uuid: string): Promise<FoundVdi | undefined> {
     const key = `${SERVE_TASK_PREFIX}${uuid}`;
@@ -168,7 +179,11 @@ export class OwnVdis {
         config[SERVE_KEY] === this.#owner,
     );
     const task = original?.other_config[key];
-    return task === undefined ? undefined : await copyOfTask(connection, task);
+    if (original === undefined || task === undefined) return undefined;
+    const copy = await copyOfTask(connection, task);
+    if (copy === undefined || copy.record.SR !== (await this.sr(connection))) return undefined;
+    if (this.#isCopyOf(original, uuid, copy.record)) return copy;
+    throw this.#foreign(uuid, 'what its task has made is no copy of ours');
   }
 }
 

@@ -4,7 +4,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { MIB } from '../../../src/units.js';
-import { SERVE_SELF_KEY } from '../../../src/xenapi/vdi-labels.js';
+import { SERVE_SELF_KEY, SERVE_TASK_PREFIX } from '../../../src/xenapi/vdi-labels.js';
 import { requireTool } from '../../oracles/require-tool.js';
 import { runJudge } from '../../oracles/run-judge.js';
 import { inChunks, refused, samplePatch } from '../../pool/test-pool.js';
@@ -182,6 +182,26 @@ describe('VDIs of others', () => {
     );
     await repository.destroyVdi(record.uuid);
     expect(pools.disks()).toHaveLength(disks.length - 1);
+  });
+
+  test('stay though a note on ours says that a task of ours has made them', async () => {
+    const { pools, ours, foreign } = await withOthers();
+    const { pool } = pools.outer.served;
+    const somebody = await pools.inner.connect();
+    const [theirs] = innerVdi(pools, foreign[0] ?? '');
+    const task = await somebody.call('Async.VDI.clone', theirs, {});
+    const status = () => somebody.call('task.get_status', String(task));
+    await expect.poll(status).toBe('success');
+    const disks = pools.disks();
+    // A record whose copy was never made, as after a kill; where the notes are, others may write.
+    const wanted = '12121212-1212-4212-8212-121212121212';
+    const [original] = innerVdi(pools, ours);
+    await somebody.call('VDI.add_to_other_config', original, `${SERVE_TASK_PREFIX}${wanted}`, String(task));
+    const repository = pool.repositories.of(pool.database.getByUuid('SR', SRS.fast));
+    const { code, message } = await refused(repository.destroyVdi(wanted));
+    expect(code).toBe('OPERATION_NOT_ALLOWED');
+    expect(message).toContain('no copy of ours');
+    expect(pools.disks()).toEqual(disks);
   });
 
   test('stay when the server starts again, and when ours is destroyed', async () => {
