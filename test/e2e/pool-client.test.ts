@@ -154,7 +154,7 @@ describe('upload and download', () => {
     await json(['upload', path, '--sr', shared.uuid.slice(0, 9)]);
     const { exitCode, stderr } = await run(['upload', path, '--sr', 'No storage']);
     expect(exitCode).toBe(2);
-    expect(stderr).toContain('there is no storage repository No storage');
+    expect(stderr).toContain('there is no storage repository called "No storage"');
   });
 
   test('after a download that broke off no file has the name', async () => {

@@ -235,7 +235,8 @@ describe('a certificate', () => {
 
 describe('a URL', () => {
   test.for([
-    ['nonsense', 'a text that is no URL'],
+    ['non sense', 'a text that is no URL'],
+    ['xcp1:8443', 'a name without https:// before it'],
     ['ftp://host', 'ftp:'],
     ['https://root:hunter22@host', 'a URL with a name or a password in it'],
     ['https://host/path', 'a URL with a path'],
