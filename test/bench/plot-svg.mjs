@@ -49,7 +49,9 @@ function markAt(kind, x, y, colour) {
 function panel({ what, title }, left, points) {
   const bottom = PANEL.top + PANEL.height;
   const sizes = points.map(({ bytes }) => bytes);
-  const ticks = ticksAround(points.flatMap((point) => SIDES.map(({ side }) => point[side][what])));
+  const ticks = ticksAround(
+    points.flatMap((point) => SIDES.flatMap(({ side }) => point[side]?.[what] ?? [])),
+  );
   const across = scale([sizes[0], sizes.at(-1)], [left, left + PANEL.width]);
   const up = scale([ticks[0], ticks.at(-1)], [bottom, PANEL.top]);
   const parts = [text(left, PANEL.top - 14, title, ' font-weight="bold"')];
@@ -64,7 +66,9 @@ function panel({ what, title }, left, points) {
     parts.push(text(across(bytes), bottom + 33, unit, ' text-anchor="middle" font-size="11"'));
   }
   for (const { side, colour, mark } of SIDES) {
-    const places = points.map((point) => [across(point.bytes), up(point[side][what])]);
+    const places = points
+      .filter((point) => point[side] !== undefined)
+      .map((point) => [across(point.bytes), up(point[side][what])]);
     const path = places.map(([x, y]) => `${place(x)},${place(y)}`).join(' ');
     parts.push(`<polyline points="${path}" fill="none" stroke="${colour}" stroke-width="2"/>`);
     parts.push(...places.map(([x, y]) => markAt(mark, x, y, colour)));
@@ -79,7 +83,7 @@ function legend() {
   ]);
 }
 
-/** @param points bytes, and wall (seconds) and peak (MiB) of `ours` and `peer` */
+/** @param points bytes, and wall (seconds) and peak (MiB) of `ours` and `peer`, which may be missing */
 export function plotSvg(points) {
   const parts = [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" width="${WIDTH}" height="${HEIGHT}" role="img"`,

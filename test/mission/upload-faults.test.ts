@@ -117,7 +117,7 @@ describe('a wire', () => {
     at.wire.fault = ({ sent, client }) => {
       if (sent > 4 * MIB) client.pause();
     };
-    const error = await thrownBy(upload(at, { ...TIMEOUTS, stall: 500 }));
+    const error = await thrownBy(upload(at, { ...TIMEOUTS, stall: 3000 }));
     expect(error).toMatchObject({ kind: 'sink', message: 'the output does not take any more' });
     await expectNothing(at);
   });
