@@ -6,7 +6,7 @@ import { defineConfig } from 'vitest/config';
  * kit) are not here: what happens in other processes is not counted, so the figures are lower bounds for all others.
  */
 const REACHED: Readonly<Record<string, readonly [lines: number, branches: number]>> = {
-  '*.ts': [97, 92],
+  '*.ts': [97, 90],
   'build/**': [93, 83],
   'ext/**': [98, 93],
   'host/**': [94, 87],

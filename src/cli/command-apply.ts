@@ -164,6 +164,24 @@ async function printRecipeFor(image: string, policy: SignaturePolicy, raw: RawAp
   const timeoutSeconds = seconds(raw.timeout, '--timeout') ?? RECIPE_TIMEOUT_SECONDS;
   const scratchFolder = raw.scratchFolder ?? '/tmp';
   process.stdout.write(printRecipe({ image, policy, scratchFolder, timeoutSeconds }));
+  const warning = await recipeWarning(image);
+  if (warning !== undefined) process.stderr.write(`warning: ${visible(warning)}\n`);
+}
+
+/** The recipe may be for another machine; of an image that is here, it is told now what it would refuse there. */
+async function recipeWarning(path: string): Promise<string | undefined> {
+  const { openImage } = await import('../inspect/open-image.js');
+  try {
+    const image = await openImage(path);
+    await image.close();
+    const isTaken = image.format === 'raw' || image.format === 'vhd-fixed';
+    return isTaken
+      ? undefined
+      : `the recipe takes raw images, fixed VHDs and block devices; ${path} is a ${image.format} image: patch-vdi build --format raw, or qemu-img convert, makes one that it takes`;
+  } catch {
+    // It need not be on this machine; where it is, the recipe says what is wrong with it.
+    return undefined;
+  }
 }
 
 async function apply(image: string, raw: RawApplyOptions, context: CommandContext): Promise<void> {

@@ -45,7 +45,10 @@ async function vdiInspect(wanted: string, raw: RawPoolOptions, context: CommandC
       if (raw.json === true) {
         const healthy = damage(image.findings) === undefined;
         context.printJson({ ok: true, server: connection.name, ...report, healthy, warnings });
-      } else process.stdout.write(`${inspectPage(report, columnsOf(process.stdout)).join('\n')}\n`);
+      } else
+        process.stdout.write(
+          `${inspectPage(report, columnsOf(process.stdout), 'vdi-extract, then patch-vdi build').join('\n')}\n`,
+        );
       const error = damage(image.findings);
       if (error !== undefined) context.exitWith(error);
     });

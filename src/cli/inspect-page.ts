@@ -106,10 +106,18 @@ export function findingLines(finding: Finding, columns: number): string[] {
   ];
 }
 
-/** What a person reads. */
-export function inspectPage(report: InspectReport, columns: number): string[] {
+/**
+ * What a person reads.
+ *
+ * @param whoVerifies what looks further than an inspection: a command
+ */
+export function inspectPage(
+  report: InspectReport,
+  columns: number,
+  whoVerifies = 'patch-vdi verify',
+): string[] {
   const { vhd, filesystem, patch, upload, scratch, findings } = report;
-  const bitmaps = report.bitmapsChecked ? '' : '; block bitmaps not read (verify does)';
+  const bitmaps = report.bitmapsChecked ? '' : '; block bitmaps not read';
   const fields: Field[] = [
     ...imageFields(report),
     ...(vhd === undefined ? [] : vhdFields(vhd)),
@@ -118,7 +126,7 @@ export function inspectPage(report: InspectReport, columns: number): string[] {
     [
       'signature',
       upload &&
-        `${upload.description}${upload.kind === 'signed message' ? '\nnot checked here: patch-vdi verify does' : ''}`,
+        `${upload.description}${upload.kind === 'signed message' ? `\nnot checked here: ${whoVerifies} does` : ''}`,
     ],
     [
       'scratch',

@@ -188,6 +188,16 @@ test('--print-recipe prints it and needs neither root nor the image', async () =
   expect(stdout).toContain("scratch_folder='/var/tmp'");
 });
 
+test('--print-recipe warns of an image of this machine that the recipe would refuse', async () => {
+  const dynamic = await hostBench({}, { format: 'vhd' });
+  const warned = await apply(dynamic, ['--print-recipe']);
+  expect(warned.exitCode).toBe(0);
+  expect(warned.stdout).toMatch(/^#!\/bin\/sh\n/);
+  expect(warned.stderr).toContain('warning: the recipe takes raw images');
+  const raw = await hostBench({}, { format: 'raw' });
+  expect(await apply(raw, ['--print-recipe'])).toMatchObject({ exitCode: 0, stderr: '' });
+});
+
 test('where it is kept what was applied is made when it is not there', async () => {
   const bench = await hostBench({});
   expect((await apply(bench)).exitCode).toBe(0);
