@@ -61,21 +61,27 @@ function head(bench, minutes) {
 const start = Date.now();
 const bench = createBench(values);
 const measured = [];
-for (const part of parts) measured.push(await measurePart(bench, part));
-const points = measured.find((part) => part.points !== undefined)?.points;
 const picture = report?.replace(/(\.md)?$/, '.svg');
-const text = [
-  head(bench, minutesSince(start)),
-  sectionText(targetSection(bench, parts === PARTS), 2),
-  ...(points !== undefined && picture !== undefined
-    ? [`![Time and memory against the size of the upload](${basename(picture)})`]
-    : []),
-  ...measured.map((part) => part.text),
-].join('\n\n');
-if (report === undefined) {
-  process.stdout.write(`${text}\n`);
-} else {
-  writeFileSync(report, `${text}\n`);
-  if (points !== undefined) writeFileSync(picture, plotSvg(points));
-  bench.say(`written: ${basename(report)}${points === undefined ? '' : ` and ${basename(picture)}`}`);
+
+/** With what is measured so far: a run takes long, and whoever stops it keeps what he has waited for. */
+function textSoFar() {
+  const isPlotted = measured.some((part) => part.points !== undefined) && picture !== undefined;
+  const missing = parts.slice(measured.length).map(({ title }) => title);
+  return [
+    head(bench, minutesSince(start)),
+    ...(missing.length > 0 ? [`**Stopped before its end. Missing: ${missing.join('; ')}.**`] : []),
+    sectionText(targetSection(bench, parts === PARTS), 2),
+    ...(isPlotted ? [`![Time and memory against the size of the upload](${basename(picture)})`] : []),
+    ...measured.map((part) => part.text),
+  ].join('\n\n');
 }
+
+for (const part of parts) {
+  measured.push(await measurePart(bench, part));
+  if (report === undefined) continue;
+  writeFileSync(report, `${textSoFar()}\n`);
+  const { points } = measured.at(-1);
+  if (points !== undefined) writeFileSync(picture, plotSvg(points));
+}
+if (report === undefined) process.stdout.write(`${textSoFar()}\n`);
+else bench.say(`written: ${basename(report)}`);

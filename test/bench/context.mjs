@@ -57,7 +57,7 @@ export function createBench({ quick, full }) {
     disk,
     cli,
     command,
-    rounds: quick ? 1 : 5,
+    rounds: quick ? 1 : 3,
     /** Of the uploads that are compared. */
     uploadBytes: quick ? 128 * MIB : GIB,
     figures,

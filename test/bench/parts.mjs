@@ -13,8 +13,8 @@ export const PARTS = [
   { name: 'peers', title: 'Beside other ways to the same disk', measure: peerRows },
   { name: 'build', title: 'Build', measure: buildRows },
   { name: 'memory', title: 'Memory, size and plans', measure: memoryRows },
-  { name: 'plot', title: 'From small to large', measure: plotRows },
   { name: 'inspect', title: 'Reading', measure: inspectRows },
   { name: 'server', title: 'The pool side', measure: serverRows },
   { name: 'upload', title: 'Into a pool', measure: uploadRows },
+  { name: 'plot', title: 'From small to large', measure: plotRows },
 ];
