@@ -22,7 +22,7 @@ export interface DownloadedVdi {
 function otherBytes(where: string, found: string, expected: string): PatchVdiError {
   return new PatchVdiError('image', 'the VDI holds other bytes than were uploaded, as its labels say', {
     context: { path: where, found, expected: `${expected}, in other_config` },
-    hint: 'the disk was damaged, or the labels were changed: patch-vdi pool vdi-extract takes out what is there, and patch-vdi verify tells whether it is signed',
+    hint: 'the disk was damaged, or the labels were changed: patch-vdi pool vdi-extract takes out what is there, and patch-vdi build, with your keyring, tells whether it is signed',
     leftBehind: 'no file has the name of the output; what a pipe got is not to be used',
   });
 }
@@ -38,7 +38,7 @@ function requireWholeLabels({ other_config: config }: VdiRecord, where: string):
         : 'labels that are not all there, or cannot be read',
       expected: 'all labels of an upload in other_config, or none',
     },
-    hint: 'patch-vdi pool vdi-extract takes out what is there, and patch-vdi verify tells whether it is signed',
+    hint: 'patch-vdi pool vdi-extract takes out what is there, and patch-vdi build, with your keyring, tells whether it is signed',
   });
 }
 
