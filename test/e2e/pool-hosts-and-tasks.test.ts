@@ -80,7 +80,7 @@ describe('cancel', () => {
     for (const name of ['nothing', 'old', 'VDI.cpoy']) {
       const { exitCode, stdout, stderr } = await run(['cancel', 'VDI.copy', name]);
       expect({ exitCode, stdout }).toEqual({ exitCode: 2, stdout: '' });
-      expect(stderr).toContain(`there is no task that is under way ${name}`);
+      expect(stderr).toContain(`there is no task that is under way called "${name}"`);
       expect(stderr.replaceAll(/\s+/g, ' ').includes('did you mean VDI.copy?')).toBe(name === 'VDI.cpoy');
     }
     expect(pool.callsOf('task.cancel')).toEqual([]);
