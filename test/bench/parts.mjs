@@ -10,11 +10,11 @@ import { uploadRows } from './upload-rows.mjs';
 
 /** name: also the option that runs this part alone; `measure` may be asynchronous. */
 export const PARTS = [
-  { name: 'peers', title: 'Beside other ways to the same disk', measure: peerRows },
   { name: 'build', title: 'Build', measure: buildRows },
-  { name: 'memory', title: 'Memory, size and plans', measure: memoryRows },
-  { name: 'inspect', title: 'Reading', measure: inspectRows },
-  { name: 'server', title: 'The pool side', measure: serverRows },
   { name: 'upload', title: 'Into a pool', measure: uploadRows },
+  { name: 'server', title: 'The pool side', measure: serverRows },
+  { name: 'inspect', title: 'Reading', measure: inspectRows },
+  { name: 'memory', title: 'Memory, size and plans', measure: memoryRows },
+  { name: 'peers', title: 'Beside other ways to the same disk', measure: peerRows },
   { name: 'plot', title: 'From small to large', measure: plotRows },
 ];
