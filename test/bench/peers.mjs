@@ -81,7 +81,7 @@ export const LIMITS = [
   '`mke2fs -d`: stores the upload in a folder first. Its disk has a journal and backups of the superblock; ours has neither.',
   '`genext2fs`: stores the upload first; ext2 only.',
   "`mount, copy` is what XAPI did: mkfs, a loop mount, the upload written through it. It needs root, lets the kernel mount a disk beside the host's own ones, and its processor time does not include the kernel's threads for the loop device.",
-  '`virt-make-fs`: stores the upload, packs it with tar, and starts a small virtual machine; where the processor lends it no help (KVM), that machine is emulated (one run, only for raw disks that are not signed, and for 1 GiB only with `--full`).',
+  '`virt-make-fs`: stores the upload, packs it with tar, and starts a small virtual machine; where the processor lends it no help (KVM), that machine is emulated (one run, and only for raw disks that are not signed).',
   '`qemu-img`: needs the whole raw disk first. By itself it rounds the size up to what a cylinder geometry can say; here `force_size=on` prevents that.',
   '`vhd-lib` 0.7.2: needs the whole raw disk first, and two passes over it; it rounds the size to its geometry, and its fixed disks lose 1 MiB of each gap of zeros that is a whole number of MiB (the verdict shows it).',
 ];
