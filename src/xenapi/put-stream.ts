@@ -20,6 +20,8 @@ export interface PutOptions {
   readonly onProgress?: ((bytes: number) => void) | undefined;
 }
 
+const INCOMPLETE = 'no patch: the server has refused a body that is not complete';
+
 /** The server has answered, so nothing more is sent. */
 const ANSWERED = new Error('the server has answered');
 
@@ -52,6 +54,8 @@ class Upload {
     this.answer = answerTo(request);
     this.answer.then(
       () => {
+        // It may answer as soon as it has the last byte, before the source has said that this was the last.
+        if (this.#isAllSent()) return;
         this.#stop.abort(ANSWERED);
         // The rest of the answer must come, too.
         this.#clock.start();
@@ -67,6 +71,7 @@ class Upload {
     request.once('close', () => {
       signal?.removeEventListener('abort', onAbort);
       this.#clock.dispose();
+      this.#stop.abort(ANSWERED);
     });
     if (signal?.aborted === true) onAbort();
   }
@@ -107,7 +112,7 @@ class Upload {
     if (contentLength !== undefined && this.#sent < contentLength) {
       throw new PatchVdiError('upload', 'the upload is shorter than announced', {
         context: { path: name, found: `${this.#sent} bytes`, expected: `${contentLength} bytes` },
-        leftBehind: 'no patch: the server has refused a body that is not complete',
+        leftBehind: INCOMPLETE,
       });
     }
     this.#request.end();
@@ -123,7 +128,7 @@ class Upload {
           found: `more than ${contentLength} bytes`,
           expected: `${contentLength} bytes`,
         },
-        leftBehind: 'no patch: the server has refused a body that is not complete',
+        leftBehind: this.#isAllSent() ? UNKNOWN_OUTCOME : INCOMPLETE,
       });
     }
     this.#sent += bytes.length;
@@ -141,9 +146,15 @@ class Upload {
     return untilAborted(drained, this.#stop.signal);
   }
 
+  /** Whether the server can have all of it; without a length only the end tells. */
+  #isAllSent(): boolean {
+    const { contentLength } = this.#source;
+    return contentLength === undefined ? this.#request.writableEnded : this.#sent === contentLength;
+  }
+
   /** Whether the server could not have all of it when it answered. */
   get incomplete(): boolean {
-    return !this.#request.writableEnded;
+    return !this.#isAllSent();
   }
 }
 

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { IterableSource } from '../../src/io/iterable-source.js';
 import { downloadPatch, uploadPatch } from '../../src/xenapi/transfer.js';
-import { MIB } from '../../src/units.js';
+import { KIB, MIB } from '../../src/units.js';
 import { NULL_REF, ReplayError, startReplay, type Replay } from '../oracles/xapi-replay.js';
 import { TIMEOUTS, connected, thrownBy, wordsOf } from './pools.js';
 import { makeCertificate } from '../oracles/certificates.js';
@@ -177,6 +177,41 @@ describe('an upload', () => {
     expect(await thrownBy(uploadPatch(connection, source(randomBytes(8 * MIB)), {}))).toMatchObject({
       kind: 'sink',
       message: 'the server answered before it had everything',
+    });
+  });
+
+  test('is one, also when the server answers the last byte before the source says that it was the last', async () => {
+    const pool = await startReplay();
+    const connection = await connected(pool);
+    const content = randomBytes(MIB);
+    const answered = new Promise<void>((resolve) => {
+      pool.intercept = (request, response) => {
+        if (request.method !== 'PUT') return false;
+        response.once('finish', () => setTimeout(resolve, 100));
+        return false;
+      };
+    });
+    const slow = async function* (): AsyncGenerator<Uint8Array> {
+      yield* chunksOf(content);
+      await answered;
+    };
+    const upload = new IterableSource('upload', slow(), content.length);
+    expect(await uploadPatch(connection, upload, {})).toMatch(/^OpaqueRef:/);
+  });
+
+  test('that is longer than announced fails, also when the server has taken what was announced', async () => {
+    const pool = await startReplay();
+    const connection = await connected(pool);
+    const longer = source(randomBytes(MIB + 64 * KIB), MIB);
+    expect(await thrownBy(uploadPatch(connection, longer, {}))).toMatchObject({
+      kind: 'upload',
+      message: 'the upload is longer than announced',
+      leftBehind: 'unknown: whether the server did what was asked, it did not say',
+    });
+    const overshooting = new IterableSource('upload', chunksOf(randomBytes(MIB + 1), MIB + 1), MIB);
+    expect(await thrownBy(uploadPatch(connection, overshooting, {}))).toMatchObject({
+      kind: 'upload',
+      leftBehind: 'no patch: the server has refused a body that is not complete',
     });
   });
 
