@@ -2,7 +2,16 @@
  * The disk of the SR, or that of the state folder, fills up in the middle of an upload: OUT_OF_SPACE, nothing is left,
  * and with space again everything goes on.
  */
-import { chmodSync, mkdirSync, readdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  closeSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  rmSync,
+  statfsSync,
+  writeSync,
+} from 'node:fs';
 import { request as httpsRequest } from 'node:https';
 import { join } from 'node:path';
 import { beforeEach, expect, onTestFinished, test } from 'vitest';
@@ -35,12 +44,20 @@ function onSmallDisk(folder: string, bytes: number): Workspace {
   return work;
 }
 
-/** Takes all that is left on a disk. */
+/** Takes all that is left on a disk, of which a server may take some meanwhile. */
 function fill(folder: string): string {
   const path = join(folder, '.filler');
-  const { bavail, bsize } = statfsSync(folder);
-  writeFileSync(path, Buffer.alloc(Number(bavail) * Number(bsize)));
-  return path;
+  const { blocks, bsize } = statfsSync(folder);
+  const fd = openSync(path, 'w');
+  try {
+    for (let block = 0; block <= blocks; block += 1) writeSync(fd, Buffer.alloc(bsize));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error;
+    return path;
+  } finally {
+    closeSync(fd);
+  }
+  throw new Error(`${folder} has more room than it says`);
 }
 
 /** Sends the first half of a body, calls `between` when the server has written of it, then sends the rest. */
@@ -71,7 +88,10 @@ async function uploadWithPause(
     request.on('error', reject);
     request.write(body.subarray(0, body.length / 2), () => {
       setTimeout(
-        () => void Promise.resolve(between()).then(() => request.end(body.subarray(body.length / 2)), reject),
+        () =>
+          void Promise.resolve()
+            .then(between)
+            .then(() => request.end(body.subarray(body.length / 2)), reject),
         300,
       );
     });
