@@ -128,9 +128,10 @@ async function directoryRanges(filesystem: ExtFilesystem): Promise<BlockRange[]>
   return ranges;
 }
 
+/** In order of place, neighbours of one kind as one. They grow in place: at 2 TiB there are 65,000 ranges. */
 function mergeRanges(ranges: readonly BlockRange[]): BlockRange[] {
-  const merged: BlockRange[] = [];
-  for (const range of [...ranges].sort((a, b) => a.firstBlock - b.firstBlock)) {
+  const merged: { -readonly [key in keyof BlockRange]: BlockRange[key] }[] = [];
+  for (const range of ranges.toSorted((a, b) => a.firstBlock - b.firstBlock)) {
     const last = merged.at(-1);
     if (
       last !== undefined &&
@@ -139,8 +140,8 @@ function mergeRanges(ranges: readonly BlockRange[]): BlockRange[] {
       last.neverZero === range.neverZero &&
       last.firstBlock + last.blockCount === range.firstBlock
     ) {
-      merged[merged.length - 1] = { ...last, blockCount: last.blockCount + range.blockCount };
-    } else merged.push(range);
+      last.blockCount += range.blockCount;
+    } else merged.push({ ...range });
   }
   return merged;
 }
