@@ -1,7 +1,7 @@
 // npm run bench: whole processes side by side in one run. Nothing is asserted here.
 //
 //   npm run bench               the report: docs/benchmarks.md and docs/benchmarks.svg
-//   npm run bench -- --full     the same with 8 GiB and 16 GiB
+//   npm run bench -- --full     the same with 8 GiB and 16 GiB, and every way to each format
 //   npm run bench -- --quick    small uploads, one round, printed only
 //   npm run bench -- --inspect  one part only, printed only: --peers --build --memory --plot --inspect --server ...
 //   npm run bench -- --output F the report goes to F (and the plot beside it)
@@ -33,9 +33,7 @@ const minutesSince = (start) => ((Date.now() - start) / 60_000).toFixed(1);
 async function measurePart(bench, { title, measure }) {
   const start = Date.now();
   bench.say(title);
-  const sections = (await measure(bench)) ?? [];
-  const lines = bench.lines.splice(0);
-  if (lines.length > 0) sections.push({ title: 'Printed', lines });
+  const sections = await measure(bench);
   bench.say(`  ${minutesSince(start)} minutes`);
   const points = sections.find((section) => section.points !== undefined)?.points;
   return { text: [`## ${title}`, ...sections.map((section) => sectionText(section))].join('\n\n'), points };

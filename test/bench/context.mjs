@@ -38,7 +38,7 @@ function makeKeys(memory) {
  * @param options quick, full (see bench.mjs)
  * @returns the folders `memory` (tmpfs) and `disk`; `rounds`; `cli`, the path of the command line, and `command`, what
  * runs it in a shell; `uploads(bytes)`; `build(…)`; `record(key, value)`, for the targets (targets.mjs); `say`, for who
- * waits; `out`, for a part that has lines and no sections
+ * waits
  */
 export function createBench({ quick, full }) {
   const memory = workFolder(existsSync('/dev/shm') ? '/dev/shm' : tmpdir());
@@ -47,7 +47,6 @@ export function createBench({ quick, full }) {
   const command = `${process.execPath} ${cli}`;
   const figures = new Map();
   const uploads = new Map();
-  const lines = [];
   let keys;
   const madeKeys = () => (keys ??= makeKeys(memory));
   return {
@@ -63,8 +62,6 @@ export function createBench({ quick, full }) {
     figures,
     record: (key, value) => figures.set(key, value),
     say: (text) => process.stderr.write(`${text}\n`),
-    lines,
-    out: (text = '') => lines.push(...text.split('\n')),
     /** The key of this run: its gpg home, and a key ring with its public half. */
     get home() {
       return madeKeys().home;

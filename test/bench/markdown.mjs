@@ -40,13 +40,12 @@ export const list = (items) =>
   items.map((item) => `- ${wrapped(item, 108).replaceAll('\n', '\n  ')}`).join('\n');
 
 /**
- * @param section title, text (paragraphs before the table), columns, rows, notes (a list after it), lines (kept as
- * they are); all but the title may be missing
+ * @param section title, text (paragraphs before the table), columns, rows, notes (a list after it); all but the title
+ * may be missing
  */
-export function sectionText({ title, text = [], columns, rows = [], notes = [], lines = [] }, level = 3) {
+export function sectionText({ title, text = [], columns, rows = [], notes = [] }, level = 3) {
   const parts = [`${'#'.repeat(level)} ${title}`, ...text.map((paragraph) => wrapped(paragraph))];
   if (columns !== undefined) parts.push(table(columns, rows));
-  if (lines.length > 0) parts.push(`\`\`\`text\n${lines.join('\n')}\n\`\`\``);
   if (notes.length > 0) parts.push(list(notes));
   return parts.join('\n\n');
 }

@@ -96,9 +96,3 @@ export function ratioRow(what, peerName, pairs) {
   const spread = `${lowest.toFixed(2)} to ${highest.toFixed(2)}`;
   return [what, peerName, seconds('ours'), seconds('peer'), middle.toFixed(2), spread];
 }
-
-/** The same as two lines of text, for a part that prints. */
-export function formatRatios(what, peerName, pairs) {
-  const [, , ours, peer, middle, spread] = ratioRow(what, peerName, pairs);
-  return `${what} vs ${peerName}\n    ${middle} (${spread})   ${ours} s / ${peer} s`;
-}

@@ -1,5 +1,5 @@
 // The parts of the benchmark, in the order of the report. To add one: a file beside this with an exported function
-// that takes the bench (context.mjs) and returns sections (markdown.mjs), or prints lines with `bench.out`; and a line here.
+// that takes the bench (context.mjs) and returns sections (markdown.mjs); and a line here.
 import { buildRows } from './build-rows.mjs';
 import { inspectRows } from './inspect-rows.mjs';
 import { memoryRows } from './memory-rows.mjs';

@@ -31,7 +31,14 @@ function formatRows(bench, format, upload, guestfs) {
       mkdirSync(folder);
     }
   };
-  const job = { ...upload, diskBytes: diskBytesFor(upload.bytes), temporary, output, guestfs };
+  const job = {
+    ...upload,
+    diskBytes: diskBytesFor(upload.bytes),
+    temporary,
+    output,
+    guestfs,
+    full: bench.full,
+  };
   const check = upload.keyring === undefined ? '--allow-unsigned' : `--keyring ${upload.keyring}`;
   const ours = bench.build(upload.source, upload.bytes, output, `${check} --format ${format}`);
   const ways = [{ name: 'patch-vdi', script: ours }, ...peersOf(format, job)].map(
@@ -94,8 +101,7 @@ function keep(bench, { name, format, upload, runs, ours, written }) {
 /** @returns a section for each size, signed and not, and one that says what was measured and what the others lack */
 export function peerRows(bench) {
   const guestfs = bench.quick ? { reason: 'left out of quick runs' } : findGuestfs();
-  // genext2fs alone takes minutes for a gibibyte.
-  const sizes = bench.quick ? [32 * MIB] : bench.full ? [100 * MIB, 1024 * MIB] : [100 * MIB];
+  const sizes = bench.quick ? [32 * MIB] : [100 * MIB, 1024 * MIB];
   const sections = sizes.flatMap((bytes) => {
     const { upload, signed, keyring } = bench.uploads(bytes);
     const cases = [
@@ -106,7 +112,8 @@ export function peerRows(bench) {
       bench.say(`  ${title}`);
       const of = { source, keyring: ring, bytes: statSync(source).size };
       // A fixed VHD is a raw disk with a footer: what a signature costs is seen there.
-      const formats = ring === undefined ? FORMATS : FORMATS.filter((format) => format !== 'vhd-fixed');
+      const formats =
+        ring === undefined || bench.full ? FORMATS : FORMATS.filter((format) => format !== 'vhd-fixed');
       const rows = formats.flatMap((format) => formatRows(bench, format, of, guestfs));
       return { title, columns: COLUMNS, rows };
     });
@@ -121,7 +128,7 @@ function explanation(guestfs) {
     notes: [
       'All on tmpfs, the upload through a pipe, into a disk of four times its size. Medians; "beside ours" is the time of a way / ours of the same round, with lowest and highest.',
       'CPU: user and system time of all processes. Peak, in MiB: resident memory of the largest process (GNU time); what the kernel keeps of files is not counted.',
-      'Temporary, in MiB: bytes that the processes hand to the kernel for files other than the output, seen by strace in a run of its own; what only is renamed or unlinked later counts as well.',
+      'Temporary, in MiB: bytes that the processes hand to the kernel for files other than the output, seen by strace in a run of its own (not of what takes long: one run); what only is renamed or unlinked later counts as well.',
       'Output, in MiB: length of the file, and in brackets what it takes where it has holes. Verdict: `e2fsck -fn` on the raw disk (VHDs through `qemu-img convert`), and the SHA-256 of `patch` as `debugfs` reads it.',
       ...LIMITS,
       `virt-make-fs on this machine: ${virtual}.`,

@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { MIB } from './context.mjs';
 
 /** The upload from a pipe into a file; with a key ring, checked beside that, as far as a shell can. */
 const store = ({ source, keyring }, path) =>
@@ -81,7 +82,7 @@ export const LIMITS = [
   '`mke2fs -d`: stores the upload in a folder first. Its disk has a journal and backups of the superblock; ours has neither.',
   '`genext2fs`: stores the upload first; ext2 only.',
   "`mount, copy` is what XAPI did: mkfs, a loop mount, the upload written through it. It needs root, lets the kernel mount a disk beside the host's own ones, and its processor time does not include the kernel's threads for the loop device.",
-  '`virt-make-fs`: stores the upload, packs it with tar, and starts a small virtual machine; where the processor lends it no help (KVM), that machine is emulated (one run, and only for raw disks that are not signed).',
+  '`virt-make-fs`: stores the upload, packs it with tar, and starts a small virtual machine; where the processor lends it no help (KVM), that machine is emulated (one run; without `--full` only for raw disks that are not signed).',
   '`qemu-img`: needs the whole raw disk first. By itself it rounds the size up to what a cylinder geometry can say; here `force_size=on` prevents that.',
   '`vhd-lib` 0.7.2: needs the whole raw disk first, and two passes over it; it rounds the size to its geometry, and its fixed disks lose 1 MiB of each gap of zeros that is a whole number of MiB (the verdict shows it).',
 ];
@@ -117,16 +118,17 @@ export function findGuestfs() {
 }
 
 /**
- * @param job source, keyring (undefined: do not check), diskBytes, temporary (a folder), output (a path whose folder
- * is the output's own), guestfs (what findGuestfs says, or undefined: leave virt-make-fs out)
- * @returns name and script of each way; `once`: takes so long that one run must do
+ * @param job source, bytes (of the source), keyring (undefined: do not check), diskBytes, temporary (a folder), output
+ * (a path whose folder is the output's own), guestfs (what findGuestfs says, or undefined: leave virt-make-fs out), full
+ * @returns name and script of each way; `once`: takes so long that one run must do, and none below strace, which stops
+ * genext2fs at each block of 4 KiB
  */
 export function peersOf(format, job) {
   return WAYS[format]
     .filter(([maker]) => maker !== 'virt-make-fs' || hasGuestfs(format, job))
     .map(([maker, converter]) => {
       const name = [maker, converter].filter(Boolean).join(', ');
-      const once = maker === 'virt-make-fs' && job.guestfs.emulated;
+      const once = maker === 'virt-make-fs' ? job.guestfs.emulated : isSlow(maker, job);
       if (converter === undefined) return { name, once, script: RAW_MAKERS[maker](job, job.output) };
       const raw = join(job.temporary, 'disk.raw');
       const convert = CONVERTERS[converter][format](raw, job.output);
@@ -134,8 +136,10 @@ export function peersOf(format, job) {
     });
 }
 
-/** An emulated machine is so slow that it makes one raw disk of each size, and no more. */
-function hasGuestfs(format, { guestfs, keyring }) {
+const isSlow = (maker, { bytes }) => maker === 'genext2fs' && bytes > 256 * MIB;
+
+/** An emulated machine is so slow that, but for full runs, it makes one raw disk of each size, and no more. */
+function hasGuestfs(format, { guestfs, keyring, full }) {
   if (guestfs?.settings === undefined) return false;
-  return !guestfs.emulated || (format === 'raw' && keyring === undefined);
+  return !guestfs.emulated || full || (format === 'raw' && keyring === undefined);
 }

@@ -31,7 +31,7 @@ function pointsOf(bench, bytes, chunk) {
   const source = stream(chunk, bytes);
   const ours = `${source} | ${bench.command} build - --content-length ${bytes} --allow-unsigned --quiet -o ${output}`;
   // The others' scripts begin with `cat FILE |`: the stream takes its place.
-  const job = { source: '-', diskBytes: Math.max(4 * bytes, 16 * MIB), temporary, output };
+  const job = { source: '-', bytes, diskBytes: Math.max(4 * bytes, 16 * MIB), temporary, output };
   const [{ script }] = peersOf('vhd', job);
   const peer = `${script.replace('cat - |', () => `${source} |`)}\nsync ${output}`;
   // The other needs a disk for three times the upload, and minutes.

@@ -9,8 +9,12 @@ interface Written {
 /** The benchmark is plain JavaScript, which runs without a build: its types are said here. */
 const load = (name: string): Promise<unknown> => import(new URL(name, import.meta.url).href);
 const { writtenBy } = (await load('audit.mjs')) as { writtenBy: (line: string) => Written | undefined };
-const { verdictOn } = (await load('targets.mjs')) as {
+const { verdictOn, targetSection } = (await load('targets.mjs')) as {
   verdictOn: (figure: number | undefined, target: { most?: number; least?: number }) => string;
+  targetSection: (
+    bench: { figures: ReadonlyMap<string, number>; quick: boolean },
+    isWhole: boolean,
+  ) => { rows: readonly (readonly string[])[]; notes: readonly string[] };
 };
 const { table, wrapped } = (await load('markdown.mjs')) as {
   table: (columns: readonly string[], rows: readonly (readonly string[])[]) => string;
@@ -50,6 +54,29 @@ test.each([
   [undefined, { most: 1 }, 'not measured'],
 ])('%s for %o is %s', (figure, target, verdict) => {
   expect(verdictOn(figure, target)).toBe(verdict);
+});
+
+test('what is missed has its reason below, also when there is none', () => {
+  const figures = new Map([
+    ['build.unsigned.tmpfs', 1.21],
+    ['build.signed', 1.5],
+    ['memory.peak', 89],
+    ['extract.rate.vhd', 0.5],
+    ['extract.rate.raw', 0.9],
+  ]);
+  const { rows, notes } = targetSection({ figures, quick: false }, false);
+  expect(rows.map((row) => row[3])).toEqual([
+    'missed by 1 %',
+    'missed by 50 %',
+    'met',
+    'missed by 45 %',
+    'met',
+  ]);
+  expect(notes).toEqual([
+    expect.stringMatching(/^Missed: unsigned, at most 1\.20 x `cat > file` \(tmpfs\)\. Node takes /),
+    'Missed: signed, at most 1.00 x `tee file | gpgv`. Nobody has found out why.',
+    expect.stringMatching(/^Missed: extract from a vhd, at least 0\.9 x the rate of cat\. .*copy_file_range/),
+  ]);
 });
 
 test('ratios are of pairs, not of sums', () => {
