@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events';
 import { Argument, Command } from 'commander';
 import { invariant } from '../errors.js';
-import type { CommandNode } from './completion/command-tree.js';
+import type { CommandNode, LongChoices } from './completion/command-tree.js';
 import { ENVIRONMENT, sourceDateEpoch } from './environment.js';
 import { EXIT_MEANINGS } from './exit-codes.js';
 import { packageVersion } from './version.js';
@@ -21,10 +21,13 @@ function notesOf(command: Command): string {
   return notes;
 }
 
-async function treeOf({ parent }: Command): Promise<{ readonly tree: CommandNode; readonly name: string }> {
+async function treeOf(
+  { parent }: Command,
+  long?: LongChoices,
+): Promise<{ readonly tree: CommandNode; readonly name: string }> {
   const { commandTree } = await import('./completion/command-tree.js');
   const program = parent ?? new Command();
-  return { tree: commandTree(program, notesOf), name: program.name() };
+  return { tree: commandTree(program, notesOf, long), name: program.name() };
 }
 
 export function completionCommand(): Command {
@@ -36,7 +39,8 @@ export function completionCommand(): Command {
     )
     .addArgument(new Argument('<shell>').choices(Object.keys(SHELLS)))
     .action(async (shell: keyof typeof SHELLS) => {
-      const { tree, name } = await treeOf(command);
+      const { FAULTS } = await import('../kit/faults/catalogue.js');
+      const { tree, name } = await treeOf(command, { fault: FAULTS.map((fault) => fault.name) });
       const script = await SHELLS[shell]();
       process.stdout.write(script(tree, name));
     });

@@ -142,7 +142,7 @@ export function testVdiCommand(context: CommandContext): Command {
     .requiredOption('-o, --output <file>', 'the image: a new file')
     .option('--size <size>', 'exact size of the patch, e.g. 200M', '1M')
     .option('--sign <folder>', 'the key: a folder of test key, or any gpg home; default: one from the seed')
-    .option('--fault <name>', 'put one thing wrong into it; "test faults" lists them all')
+    .option('--fault <fault>', 'put one thing wrong into it; "test faults" lists them all')
     .option('--force', 'replace existing files')
     .addOption(new Option('--format <format>', 'default: by the ending of the output').choices(IMAGE_FORMATS))
     .addOption(new Option('--filesystem <name>', 'of the disk; default: ext4').choices(FILESYSTEMS))

@@ -42,10 +42,14 @@ export function measured(script) {
   }
 }
 
+/** What one run has left for the kernel to write is not to be paid by the next. */
+const settle = () => execFileSync('sync');
+
 /** Runs both in turn, removing the outputs before each run; the order changes from round to round. */
 export function compare(ours, peer, rounds, outputs) {
   const run = (script) => {
     outputs.forEach((path) => rmSync(path, { force: true }));
+    settle();
     return timed(script);
   };
   const pairs = [];
@@ -74,6 +78,7 @@ export function measureInTurn(candidates, rounds) {
     for (let turn = 0; turn < candidates.length; turn += 1) {
       const index = (turn + round) % candidates.length;
       candidates[index].clean();
+      settle();
       runs[index][round] = measured(candidates[index].script);
       candidates[index].clean();
     }

@@ -6,6 +6,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { EXAMPLES } from '../../src/cli/examples.js';
+import { FAULTS } from '../../src/kit/faults/catalogue.js';
 import { requireTool } from '../oracles/require-tool.js';
 import { runJudge } from '../oracles/run-judge.js';
 import { temporaryFolder } from '../oracles/temporary-folder.js';
@@ -45,6 +46,8 @@ describe('bash', () => {
     expect(offered(script, ['build', '--format', '=', 'vhd-'])).toEqual(['vhd-fixed']);
     expect(offered(script, ['build', '--format', '='])).toEqual(['raw', 'vhd', 'vhd-fixed']);
     expect(offered(script, ['completion', ''])).toEqual(['bash', 'zsh']);
+    expect(offered(script, ['test', 'vdi', '--fault', 'superblock-'])).toContain('superblock-zeroed');
+    expect(offered(script, ['test', 'vdi', '--fault', ''])).toHaveLength(FAULTS.length);
     const folder = temporaryFolder();
     writeFileSync(join(folder, 'a file.vhd'), '');
     expect(offered(script, ['inspect', 'a'], folder)).toEqual(['a file.vhd']);

@@ -47,11 +47,14 @@ function plainName(text: string): string {
   return text.replaceAll(/[<>[\].]/g, '');
 }
 
-function valueOf(option: Option): OptionNode['value'] {
+/** By the name of a value, words for it that the help does not list, because they are many. */
+export type LongChoices = Readonly<Record<string, readonly string[]>>;
+
+function valueOf(option: Option, long: LongChoices): OptionNode['value'] {
   const placeholder = /[<[][^>\]]+[>\]]/.exec(option.flags)?.[0];
   if (placeholder === undefined) return undefined;
   const name = plainName(placeholder);
-  return { name, ...kindOf(name, option.argChoices) };
+  return { name, ...kindOf(name, option.argChoices ?? long[name]) };
 }
 
 function kindOf(name: string, choices: readonly string[] | undefined): ValueKind {
@@ -63,17 +66,21 @@ function argumentOf(argument: Argument): ArgumentNode {
   return { name, mayRepeat: argument.variadic, ...kindOf(name, argument.argChoices) };
 }
 
-function optionOf(option: Option): OptionNode {
+function optionOf(option: Option, long: LongChoices): OptionNode {
   return {
     names: [option.short, option.long].filter((name) => name !== undefined && name !== null),
     description: option.description,
-    value: valueOf(option),
+    value: valueOf(option, long),
     mayRepeat: option.variadic || /repeatable/.test(option.description),
   };
 }
 
 /** Everything that the help of a program says, as data; completions and manual pages are made from it. */
-export function commandTree(program: Command, notesOf: (command: Command) => string): CommandNode {
+export function commandTree(
+  program: Command,
+  notesOf: (command: Command) => string,
+  long: LongChoices = {},
+): CommandNode {
   const node = (command: Command, path: readonly string[]): CommandNode => {
     const help = command.createHelp();
     return {
@@ -81,7 +88,7 @@ export function commandTree(program: Command, notesOf: (command: Command) => str
       summary: command.summary() === '' ? command.description() : command.summary(),
       description: command.description(),
       usage: command.usage(),
-      options: help.visibleOptions(command).map(optionOf),
+      options: help.visibleOptions(command).map((option) => optionOf(option, long)),
       arguments: command.registeredArguments.map(argumentOf),
       commands: help
         .visibleCommands(command)
