@@ -20,6 +20,8 @@ export interface ErrorContext {
   readonly path?: string;
   /** Byte offset within `path`. */
   readonly offset?: number;
+  /** Of an image: whether `offset` counts in the file, or on the disk that is in it. */
+  readonly space?: 'file' | 'disk';
   /** What was there. */
   readonly found?: string;
   /** What should have been there. */
@@ -71,6 +73,20 @@ export class PatchVdiError extends Error {
     this.hint = details.hint;
     this.leftBehind = details.leftBehind ?? DEFAULT_LEFT_BEHIND[kind];
   }
+}
+
+/** The same error, with parts of it said in other words: whoever calls knows what the user knows. */
+export function restate(
+  { kind, message, context, hint, leftBehind, cause }: PatchVdiError,
+  words: Pick<ErrorDetails, 'hint' | 'leftBehind'> & { readonly path?: string },
+): PatchVdiError {
+  const newHint = words.hint ?? hint;
+  return new PatchVdiError(kind, message, {
+    context: words.path === undefined ? context : { ...context, path: words.path },
+    ...(newHint === undefined ? {} : { hint: newHint }),
+    leftBehind: words.leftBehind ?? leftBehind,
+    cause,
+  });
 }
 
 /** True for our error, also for one made by another copy of this package. */

@@ -1,4 +1,4 @@
-import { PatchVdiError, isPatchVdiError } from '../errors.js';
+import { PatchVdiError, isPatchVdiError, restate } from '../errors.js';
 import type { ImageFormat } from '../plan/plan.js';
 import type { VerifiedSignature } from '../signature/verdict.js';
 import type { FilesystemName } from '../tools/mke2fs.js';
@@ -167,11 +167,5 @@ function withLeftovers(error: unknown, known: string | undefined, failures: read
     failures.length === 0
       ? stays
       : `${stays}; but not all could be removed: ${failures.map(String).join('; ')}`;
-  const { kind, message, context, hint, cause } = error;
-  return new PatchVdiError(kind, message, {
-    context,
-    leftBehind,
-    cause,
-    ...(hint === undefined ? {} : { hint }),
-  });
+  return restate(error, { leftBehind });
 }

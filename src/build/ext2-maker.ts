@@ -51,7 +51,7 @@ const FEATURES: Readonly<Record<OldFilesystem, Features>> = {
 
 /**
  * Makes ext2 and ext3: mke2fs formats an empty file system, and we place the file in units that hold no metadata
- * (design, decision 1). The payload is one run for each group and each gap.
+ * (docs/design.md, "e2fsprogs is the author of the file system"). The payload is one run for each group and each gap.
  */
 export class Ext2Maker implements ImageMaker {
   readonly #folder: TemplateFolder;

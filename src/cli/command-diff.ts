@@ -15,8 +15,8 @@ interface RawDiffOptions extends RawOpenOptions {
 }
 
 const NOTES = `
-Exit codes, as diff(1) has them: 0 nothing that counts differs, 1 something does,
-2 usage, 6 an image cannot be read, or not all of it.`;
+Exit codes, as diff(1) has them: 0 nothing that counts differs, 1 something
+does, 2 usage, 6 an image cannot be read, or not all of it.`;
 
 const HEADINGS: Readonly<Record<Difference['class'], string>> = {
   content: 'content',

@@ -1,5 +1,5 @@
 import { Command } from 'commander';
-import { PatchVdiError, isPatchVdiError } from '../errors.js';
+import { PatchVdiError, isPatchVdiError, restate } from '../errors.js';
 import { addPoolOptions, withPool, type PoolScene, type RawPoolOptions } from './pool-options.js';
 import type { VdiEntry } from '../xenapi/inventory.js';
 import type { CommandContext } from './program.js';
@@ -58,14 +58,8 @@ async function destroyAll(
 /** The error of the one that could not be destroyed tells of the ones that are gone. */
 function withDestroyed(error: unknown, destroyed: readonly Destroyed[]): unknown {
   if (destroyed.length === 0 || !isPatchVdiError(error)) return error;
-  const { kind, message, context, hint, cause } = error;
   const gone = destroyed.map(({ uuid }) => uuid).join(', ');
-  return new PatchVdiError(kind, message, {
-    context,
-    leftBehind: `destroyed before that: ${gone}`,
-    cause,
-    ...(hint === undefined ? {} : { hint }),
-  });
+  return restate(error, { leftBehind: `destroyed before that: ${gone}` });
 }
 
 async function vdiDestroy(

@@ -40,7 +40,7 @@ function policyOf(raw: RawVerifyOptions) {
 function signatureText(verified: VerifyReport): string {
   if (verified.signature === 'good') return `good\n${signedBy(verified.signatures)}`;
   if (verified.signature === 'bad')
-    return `BAD: ${verified.signatureError?.message ?? 'no reason was given'}`;
+    return `BAD: ${verified.signatureError?.message.replace(/^BAD signature: /, '') ?? 'no reason was given'}`;
   return verified.report.patch === undefined
     ? 'not checked: there is no file that can be read'
     : 'not checked';

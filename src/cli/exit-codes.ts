@@ -31,7 +31,7 @@ export function exitCodeFor(kind: ErrorKind, stoppedBy: StopSignal | undefined):
 /** Every exit code with its meaning, for the help and the manual page; the README documents the same. */
 export const EXIT_MEANINGS: readonly (readonly [number, string])[] = [
   [0, 'all went well'],
-  [EXIT_DIFFERENT, 'diff: they differ; apply: precheck says no, or applied before'],
+  [EXIT_DIFFERENT, 'diff, build --reproduce: they differ; apply: precheck says no, or applied'],
   [EXIT_CODES.usage, 'usage: options, or inputs that cannot be used'],
   [EXIT_CODES.signature, 'signature: missing, wrong, or not by an accepted key'],
   [EXIT_CODES.upload, 'upload: it broke off, or is not what was announced'],

@@ -74,6 +74,7 @@ export async function takeClearText(options: ClearTextOptions): Promise<ClearTex
     const clearTextPath = join(folder, CLEAR_TEXT_FILE);
     const { bavail, bsize } = await statfs(holder.outside);
     const passed = await passThroughVerifier(chunksOf(file, signal), policy, {
+      name: `/${PATCH_FILE}`,
       environment,
       clearTextLimitBytes: bavail * bsize,
       clearTextPath,

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { Writable } from 'node:stream';
-import { DEFAULT_LEFT_BEHIND, PatchVdiError, isPatchVdiError } from '../errors.js';
+import { DEFAULT_LEFT_BEHIND, isPatchVdiError, PatchVdiError, restate } from '../errors.js';
 import { temporaryName } from '../io/dead-outputs.js';
 import { openReader } from '../io/open-reader.js';
 import { FileSink, requireFreeName } from '../io/file-sink.js';
@@ -14,7 +14,7 @@ import type { ToolEnvironment } from '../tools/find.js';
 import { MIB } from '../units.js';
 import type { FileChunk, ImageFile } from './image-file.js';
 import type { Image } from './image.js';
-import { passThroughVerifier } from './verify-file.js';
+import { nameWithin, passThroughVerifier } from './verify-file.js';
 
 /** Where extracted bytes go. A file gets its name when it is complete; a stream is not ended. */
 export type ExtractOutput =
@@ -108,18 +108,15 @@ export async function extractFile(image: Image, options: ExtractOptions): Promis
 /** What sinks say of disk images that are being built is not what is left of an extracted file. */
 function inOurWords(error: unknown, isNamed: boolean): unknown {
   if (!isPatchVdiError(error)) return error;
-  const { kind, message, context, hint, leftBehind, cause } = error;
+  const { kind, leftBehind } = error;
   const isDefault = leftBehind === DEFAULT_LEFT_BEHIND[kind] && kind !== 'usage' && kind !== 'image';
   if (!isDefault) return error;
   const isGone = kind === 'sink' && !isNamed;
-  const newHint = isGone ? 'look at what reads the output' : hint;
-  return new PatchVdiError(kind, message, {
-    context,
-    ...(newHint === undefined ? {} : { hint: newHint }),
+  return restate(error, {
+    ...(isGone ? { hint: 'look at what reads the output' } : {}),
     leftBehind: isNamed
       ? 'nothing: no file has the name of the output'
       : 'what the output got is not all of it',
-    cause,
   });
 }
 
@@ -172,6 +169,7 @@ async function extractPayload(
   const clearTextPath = clearTextName(output, environment);
   try {
     const verified = await passThroughVerifier(abortable(file.chunks(), signal), policy, {
+      name: nameWithin(image, file.path),
       environment,
       clearTextPath,
       // A message can inflate to anything: no patch has a clear text larger than its disk.

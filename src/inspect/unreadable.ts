@@ -17,12 +17,12 @@ export function unreadableFinding(code: FindingCode, error: unknown): Finding {
     inner = inner.cause;
   }
   if (!isPatchVdiError(inner) || inner.kind !== 'image') throw error;
-  const { offset, found, expected } = inner.context;
+  const { offset, space = 'disk', found, expected } = inner.context;
   return {
     code,
     severity: 'error',
     structure: inner.message,
-    space: 'disk',
+    space,
     offset,
     found: found ?? 'an image that cannot be read',
     expected: expected ?? 'one that can',

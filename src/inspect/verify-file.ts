@@ -1,9 +1,13 @@
 import { createHash } from 'node:crypto';
+import { isPatchVdiError, restate } from '../errors.js';
+import { UPLOAD_NAME } from '../signature/complaint.js';
 import { startVerifier, type SignaturePolicy, type VerifiedSignature } from '../signature/verifier.js';
 import type { ToolEnvironment } from '../tools/find.js';
 import type { FileChunk } from './image-file.js';
 
 export interface PassThroughOptions {
+  /** The file as the user knows it, for errors about its signature. */
+  readonly name: string;
   readonly environment: ToolEnvironment;
   readonly clearTextLimitBytes: number;
   /** gpgv writes the clear text of a signed message there; to be trusted only after this has resolved. */
@@ -21,6 +25,10 @@ export interface PassedThrough {
   readonly sha256: string | undefined;
 }
 
+/** A file of an image, as errors call it. */
+export const nameWithin = (image: { readonly name: string }, path: string): string =>
+  `${path} in ${image.name}`;
+
 /**
  * Lets a whole file go through gpgv, chunk by chunk, and waits for the verdict.
  *
@@ -31,7 +39,7 @@ export async function passThroughVerifier(
   policy: SignaturePolicy,
   options: PassThroughOptions,
 ): Promise<PassedThrough> {
-  const { wantDigest = false, onBytes, ...others } = options;
+  const { name, wantDigest = false, onBytes, ...others } = options;
   const verifier = await startVerifier(policy, others);
   const hash = wantDigest ? createHash('sha256') : undefined;
   try {
@@ -46,6 +54,10 @@ export async function passThroughVerifier(
     }
     const { signatures } = await verifier.finish();
     return { signatures, clearTextBytes: verifier.clearTextBytes, sha256: hash?.digest('hex') };
+  } catch (error) {
+    // Who builds knows it as the upload; here it is a file somewhere.
+    const isAboutIt = isPatchVdiError(error) && error.context.path === UPLOAD_NAME;
+    throw isAboutIt ? restate(error, { path: name }) : error;
   } finally {
     await verifier.dispose();
   }

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { isPatchVdiError, type PatchVdiError } from '../errors.js';
+import { isPatchVdiError, restate, type PatchVdiError } from '../errors.js';
 import type { FindingCode } from '../finding-codes.js';
 import type { Finding } from '../findings.js';
 import type { SignaturePolicy, VerifiedSignature } from '../signature/verifier.js';
@@ -11,7 +11,7 @@ import type { Image } from './image.js';
 import { checkPayloadBlocks } from './payload-check.js';
 import { inspectImage, type InspectReport } from './report.js';
 import { unreadableFinding } from './unreadable.js';
-import { passThroughVerifier } from './verify-file.js';
+import { nameWithin, passThroughVerifier } from './verify-file.js';
 
 /** What `verifyImage` asks of an image. */
 export interface VerifyImageOptions {
@@ -47,6 +47,9 @@ interface Read {
   readonly sha256: string | undefined;
 }
 
+/** What a build would leave behind is not what is left by who only reads. */
+const NOTHING_WRITTEN = 'nothing was touched: the image is as it was';
+
 async function digestOf(file: ImageFile, options: VerifyImageOptions): Promise<string> {
   const hash = createHash('sha256');
   for await (const { fileOffset, bytes } of abortable(file.chunks(), options.signal)) {
@@ -63,6 +66,7 @@ async function readThrough(image: Image, file: ImageFile, options: VerifyImageOp
   }
   try {
     const { signatures, sha256 } = await passThroughVerifier(abortable(file.chunks(), signal), policy, {
+      name: nameWithin(image, file.path),
       environment,
       clearTextLimitBytes: Math.max(image.virtualSize ?? 0, file.size, 16 * MIB),
       wantDigest: true,
@@ -72,7 +76,11 @@ async function readThrough(image: Image, file: ImageFile, options: VerifyImageOp
     return { signatures, signatureError: undefined, sha256 };
   } catch (error) {
     if (isPatchVdiError(error) && error.kind === 'signature') {
-      return { signatures: [], signatureError: error, sha256: undefined };
+      return {
+        signatures: [],
+        signatureError: restate(error, { leftBehind: NOTHING_WRITTEN }),
+        sha256: undefined,
+      };
     }
     throw error;
   }

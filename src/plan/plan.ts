@@ -13,7 +13,7 @@ export const IMAGE_FORMATS = ['raw', 'vhd', 'vhd-fixed'] as const;
 /** `vhd` is a dynamic one. */
 export type ImageFormat = (typeof IMAGE_FORMATS)[number];
 
-/** The ordered list of segments for one format, with its exact total length (design, decision 2). */
+/** The ordered list of segments for one format, with its exact total length (docs/design.md, "The plan is pure"). */
 export interface Plan extends PlanSegments {
   readonly format: ImageFormat;
   /** Bytes of the image as the guest sees it. */

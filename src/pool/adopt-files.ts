@@ -54,6 +54,7 @@ async function inspectFile(path: string, tools: ReceiveTools): Promise<FoundPatc
   const folder = await mkdtemp(join(environment.temporaryFolder, 'adopted-'));
   try {
     const { sha256 = '' } = await passThroughVerifier(chunksOfPath(path), policy, {
+      name: path,
       environment,
       // What would fit beside it in a VDI.
       clearTextLimitBytes: patchVdiSize(size) - size,

@@ -10,6 +10,9 @@ export interface ComplaintDetails {
   readonly cause?: unknown;
 }
 
+/** What errors call the bytes that are checked. */
+export const UPLOAD_NAME = 'upload';
+
 /** What to do when data ends too early. */
 export const CUT_OFF =
   'it was cut off on its way: compare its length with that at its source, and get it again';

@@ -1,6 +1,6 @@
 import { KIB } from '../units.js';
 import { hashAlgorithmName, publicKeyAlgorithmName } from './algorithm-names.js';
-import { complaintsAbout } from './complaint.js';
+import { UPLOAD_NAME, complaintsAbout } from './complaint.js';
 import { describeFirstBytes, startsSignedMessage } from './first-bytes.js';
 import { Inflater } from './inflater.js';
 import {
@@ -84,7 +84,7 @@ export async function lookAtUpload(firstBytes: Uint8Array, totalBytes: number): 
 class MessageLook {
   compression: LookCompression;
   readonly signers: ClaimedSigner[] = [];
-  readonly #complain = complaintsAbout('signature', OPERATION, 'upload');
+  readonly #complain = complaintsAbout('signature', OPERATION, UPLOAD_NAME);
   readonly #outer: MessageGrammar;
   readonly #inner: MessageGrammar;
   #inflater: Inflater | undefined;

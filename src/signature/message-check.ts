@@ -1,4 +1,4 @@
-import { complaintsAbout, type Complain } from './complaint.js';
+import { UPLOAD_NAME, complaintsAbout, type Complain } from './complaint.js';
 import { describeFirstBytes, FIRST_BYTES, startsSignedMessage } from './first-bytes.js';
 import { Inflater } from './inflater.js';
 import { MessageGrammar, type CompressedBody } from './message-grammar.js';
@@ -10,7 +10,7 @@ const OPERATION = 'check the form of the signed message';
  * Two grammars at most, one for the upload and one for what its Compressed Data packet inflates to.
  */
 export class MessageCheck {
-  readonly #complain: Complain = complaintsAbout('signature', OPERATION, 'upload');
+  readonly #complain: Complain = complaintsAbout('signature', OPERATION, UPLOAD_NAME);
   readonly #outer: MessageGrammar;
   readonly #inner: MessageGrammar;
   readonly #onFailure: (error: Error) => void;

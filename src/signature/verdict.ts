@@ -1,7 +1,7 @@
 import { PatchVdiError } from '../errors.js';
 import { parseStatus, type JudgementLine, type StatusLine, type ValidLine } from '../tools/gpgv.js';
 import { toolFailure, type ToolResult } from '../tools/run.js';
-import { complaintsAbout } from './complaint.js';
+import { UPLOAD_NAME, complaintsAbout } from './complaint.js';
 import { isPlaintextLine, requirePlaintext } from './plaintext-status.js';
 import { normalFingerprint, type SignaturePolicy } from './policy.js';
 import { printable } from './printable.js';
@@ -53,7 +53,7 @@ const HARMLESS_LINES: readonly string[] = [
   'VERIFICATION_COMPLIANCE_MODE',
 ];
 
-const complain = complaintsAbout('signature', 'check the signature', 'upload');
+const complain = complaintsAbout('signature', 'check the signature', UPLOAD_NAME);
 
 /** What gpgv said between one NEWSIG and the next. */
 interface SignatureReport {

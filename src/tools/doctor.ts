@@ -164,7 +164,9 @@ function howToGetIt(tool: KnownTool, environment: ToolEnvironment): string {
   );
   const wanted =
     tool.minimumVersion === undefined ? tool.program : `${tool.program} ${tool.minimumVersion} or later`;
-  if (manager === undefined) return `install ${wanted} (no apt-get, dnf, apk or brew was found)`;
+  if (manager === undefined) {
+    return `install ${wanted} (no apt-get, dnf, apk or brew in ${environment.searchPath.join(':')})`;
+  }
   const packageName = tool.packages[manager.manager];
   if (packageName === '-') return `install ${wanted} (${manager.manager} has no package of it)`;
   return `${manager.install} ${packageName}, or everything that is missing: ${byScript}`;

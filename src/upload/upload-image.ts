@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { buildInto, type BuildInput, type BuildResult } from '../build/build-image.js';
-import { DEFAULT_LEFT_BEHIND, PatchVdiError, invariant, isPatchVdiError } from '../errors.js';
+import { DEFAULT_LEFT_BEHIND, invariant, isPatchVdiError, restate } from '../errors.js';
 import type { XenConnection } from '../xenapi/connection.js';
 import { createTask } from '../xenapi/make-task.js';
 import { VDI } from '../xenapi/records.js';
@@ -149,16 +149,10 @@ class PoolUpload {
 function withLeftBehind(error: unknown, leftBehind: string): unknown {
   if (isXenApiError(error)) return new XenApiError(error.operation, error.code, error.parameters, leftBehind);
   if (!isPatchVdiError(error)) return error;
-  const { kind, message, context, hint, cause } = error;
   const local = Object.values(DEFAULT_LEFT_BEHIND).includes(error.leftBehind) ? '' : error.leftBehind;
   // What could not be cleaned up on this machine.
   const both = local.includes('could be removed') ? `${leftBehind}; ${local}` : leftBehind;
-  return new PatchVdiError(kind, message, {
-    context,
-    leftBehind: both,
-    cause,
-    ...(hint === undefined ? {} : { hint }),
-  });
+  return restate(error, { leftBehind: both });
 }
 
 /**

@@ -5,7 +5,22 @@ import { packageFile } from '../../src/tools/package-files.js';
 import { runCli } from './cli.js';
 import { workspace } from './workspace.js';
 
-const COMMANDS = ['build', 'plan', 'apply', 'serve', 'doctor', 'test', 'pool'];
+const COMMANDS = [
+  'inspect',
+  'extract',
+  'verify',
+  'diff',
+  'upload',
+  'completion',
+  'manual',
+  'build',
+  'plan',
+  'apply',
+  'serve',
+  'doctor',
+  'test',
+  'pool',
+];
 const POOL_COMMANDS =
   'patches upload download clean pool-clean destroy hosts srs vdis vdi-copy vdi-destroy tasks cancel';
 const SUBCOMMANDS = [

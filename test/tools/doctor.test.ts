@@ -36,12 +36,13 @@ describe('the programs of this machine', () => {
 
 describe('one program that is not as it should be', () => {
   test('missing', async () => {
-    expect(await examineMke2fs(temporaryFolder())).toEqual({
+    const folder = temporaryFolder();
+    expect(await examineMke2fs(folder)).toEqual({
       program: 'mke2fs',
       purpose: 'formats the template',
       minimumVersion: '1.45',
       verdict: 'missing',
-      howToGet: 'install mke2fs 1.45 or later (no apt-get, dnf, apk or brew was found)',
+      howToGet: `install mke2fs 1.45 or later (no apt-get, dnf, apk or brew in ${folder})`,
     });
   });
 
