@@ -1,6 +1,7 @@
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { buildPatchImage, type BuildResult } from '../build/build-image.js';
+import { checkEpoch } from '../build/identity.js';
 import type { ImageOptions, VerifyOption } from '../build/options.js';
 import { FileSink } from '../io/file-sink.js';
 import type { ToolEnvironment } from '../tools/find.js';
@@ -68,7 +69,7 @@ export async function makeTestVdi(options: VdiOptions): Promise<MadeVdi> {
     const made = await build(options, signer, { signature: { keyrings: [keyring] } });
     return { ...made, keyring, fingerprint: signer.fingerprint };
   }
-  const key = makeTestKey({ seed: design.seed, createdAt: image.sourceDateEpoch });
+  const key = makeTestKey({ seed: design.seed, createdAt: checkEpoch(image.sourceDateEpoch) });
   const bytes = publicKeyring(key);
   const keyring = `${path}.keyring.gpg`;
   const sink = new FileSink(keyring, force);

@@ -40,6 +40,8 @@ class Upload {
   #sent = 0;
   /** Those of them that it has not taken yet. */
   #pending = 0;
+  /** Who waits until that is none. Node tells no `drain` any more when the answer is there. */
+  readonly #onAllTaken: (() => void)[] = [];
 
   constructor(
     server: Server,
@@ -53,9 +55,9 @@ class Upload {
     this.#onProgress = onProgress;
     this.answer = answerTo(request);
     this.answer.then(
-      () => {
+      ({ statusCode }) => {
         // It may answer as soon as it has the last byte, before the source has said that this was the last.
-        if (this.#isAllSent()) return;
+        if (statusCode === 200 && this.#isAllSent()) return;
         this.#stop.abort(ANSWERED);
         // The rest of the answer must come, too.
         this.#clock.start();
@@ -93,7 +95,7 @@ class Upload {
     this.#clock.start();
     const answered = this.answer.then(() => false);
     const result = await Promise.race([wanted, answered]);
-    this.#clock.stop();
+    this.#stopUnlessAwaited(result);
     return result;
   }
 
@@ -134,16 +136,23 @@ class Upload {
     this.#sent += bytes.length;
     this.#pending += bytes.length;
     this.#clock.start();
-    const room = this.#request.write(bytes, () => {
-      this.#pending -= bytes.length;
-      if (this.#pending === 0) this.#clock.stop();
-      else this.#clock.start();
+    const room = this.#request.write(bytes, (error) => {
       release();
+      // What a connection that broke has not taken stays pending.
+      if (error !== null && error !== undefined) return;
+      this.#pending -= bytes.length;
+      this.#clock.start();
+      if (this.#pending > 0) return;
+      for (const resolve of this.#onAllTaken.splice(0)) resolve();
+      this.#stopUnlessAwaited(!this.#request.writableEnded);
     });
     this.#onProgress?.(this.#sent);
-    if (room) return undefined;
-    const drained = new Promise<void>((resolve) => this.#request.once('drain', resolve));
-    return untilAborted(drained, this.#stop.signal);
+    return room ? undefined : this.#allTaken();
+  }
+
+  #allTaken(): Promise<void> {
+    const taken = new Promise<void>((resolve) => this.#onAllTaken.push(resolve));
+    return untilAborted(taken, this.#stop.signal);
   }
 
   /** Whether the server can have all of it; without a length only the end tells. */
@@ -152,9 +161,24 @@ class Upload {
     return contentLength === undefined ? this.#request.writableEnded : this.#sent === contentLength;
   }
 
+  /** Nothing is to come from the server now, if it is our turn and it has not answered. */
+  #stopUnlessAwaited(ours: boolean): void {
+    if (ours && !this.#stop.signal.aborted) this.#clock.stop();
+  }
+
   /** Whether the server could not have all of it when it answered. */
   get incomplete(): boolean {
     return !this.#isAllSent();
+  }
+
+  /**
+   * Whether the connection has taken all of it, after an answer: that may be seen a moment before the last write is
+   * told, which is waited for. What is still pending when the connection is closed, the server never had.
+   */
+  async isTaken(): Promise<boolean> {
+    if (this.incomplete) return false;
+    if (this.#pending > 0) await this.#allTaken().catch(() => undefined);
+    return this.#pending === 0;
   }
 }
 
@@ -186,23 +210,28 @@ export async function putStream(server: Server, source: UploadSource, options: P
   try {
     if (await upload.wanted()) await upload.send();
     const response = await upload.answer;
-    const early = upload.incomplete;
     if (response.statusCode !== 200) {
       throw await refusal(response, {
         address: server.address,
         operation,
         secrets,
-        details: { leftBehind: early ? 'no patch: the server has not taken the upload' : UNKNOWN_OUTCOME },
+        details: {
+          leftBehind: upload.incomplete ? 'no patch: the server has not taken the upload' : UNKNOWN_OUTCOME,
+        },
       });
     }
-    if (early) {
+    if (!(await upload.isTaken())) {
       throw serverFailure(server.address, 'the server answered before it had everything', {
         found: 'status 200',
         expected: 'an answer after the last byte',
         leftBehind: UNKNOWN_OUTCOME,
       });
     }
-    return (await readText(response, MAX_ANSWER_BYTES)).trim();
+    const text = await readText(response, MAX_ANSWER_BYTES);
+    // A connection that we end takes an answer that was not read yet with it, and reading that says nothing.
+    signal?.throwIfAborted();
+    if (upload.stalled !== undefined) throw upload.stalled;
+    return text.trim();
   } catch (error) {
     if (signal?.aborted === true) throw signal.reason;
     if (upload.stalled !== undefined) throw upload.stalled;

@@ -84,6 +84,7 @@ test.for<[string, readonly string[], number]>([
   ['a patch that is too small', ['--size', '9'], 2],
   ['a disk that is too small', ['--size', '20M', '--disk-size', '16M'], 5],
   ['no format', ['--size', '9000', '--format', 'qcow'], 2],
+  ['a time that no key can have', ['--size', '9000', '--source-date-epoch', '4294967296'], 2],
 ])('%s: nothing made', async ([, args, code]) => {
   const work = workspace();
   expect((await vdi(work, ['-o', work.output('t.vhd'), ...args])).exitCode).toBe(code);

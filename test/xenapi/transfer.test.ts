@@ -1,5 +1,6 @@
 /* One way for a transfer to end a test, against the same fake server: long, as the list of endings is. */
 import { randomBytes } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { IterableSource } from '../../src/io/iterable-source.js';
 import { downloadPatch, uploadPatch } from '../../src/xenapi/transfer.js';
@@ -352,6 +353,90 @@ describe('an upload', () => {
     const error = await thrownBy(uploadPatch(connection, source(randomBytes(MIB)), {}));
     expect(error).toMatchObject({ message: 'the server does not go on with the upload' });
     expect(uploadRequest(pool).received).toBe(0);
+  });
+
+  const startRefusal = (response: ServerResponse): void => {
+    response.writeHead(400, { 'content-length': '100' }).write('and then');
+  };
+
+  // A body of one small write is handed over, and ended, before the connection says that it has taken it.
+  test.for<[string, number, number, (request: IncomingMessage, response: ServerResponse) => void]>([
+    [
+      'never answers a small body',
+      1000,
+      1000,
+      (request, response) => {
+        response.writeContinue();
+        request.resume();
+      },
+    ],
+    ['stops within its refusal before the body', MIB, MIB, (_request, response) => startRefusal(response)],
+    [
+      'stops within its refusal in the middle of the body, which it reads',
+      16 * MIB,
+      8 * MIB,
+      (request, response) => {
+        response.writeContinue();
+        request.once('data', () => startRefusal(response));
+        request.resume();
+      },
+    ],
+    [
+      'says that it is good, and does not take the rest',
+      16 * MIB,
+      16 * MIB,
+      (_request, response) => {
+        response.writeContinue();
+        setTimeout(() => response.writeHead(200, { 'content-length': '11' }).write('OpaqueRef:x'), 50);
+      },
+    ],
+  ])('to a server that %s stops after a while', async ([, length, chunk, answer]) => {
+    const pool = await startReplay();
+    pool.intercept = (request, response) => {
+      if (request.method !== 'PUT') return false;
+      answer(request, response);
+      return true;
+    };
+    const connection = await connected(pool, { timeouts: { ...TIMEOUTS, stall: 300 } });
+    const whole = new IterableSource('upload', chunksOf(Buffer.alloc(length), chunk), length);
+    expect(await thrownBy(uploadPatch(connection, whole, {}))).toMatchObject({
+      kind: 'sink',
+      message: 'the server does not go on with the upload',
+    });
+  });
+
+  test('that gets a good answer from a server which leaves before it took all is none', async () => {
+    const pool = await startReplay();
+    const connection = await connected(pool);
+    pool.intercept = (request, response) => {
+      if (request.method !== 'PUT') return false;
+      response.writeContinue();
+      setTimeout(() => response.end('OpaqueRef:x', () => request.socket.destroy()), 50);
+      return true;
+    };
+    const atOnce = new IterableSource('upload', chunksOf(Buffer.alloc(16 * MIB), 16 * MIB), 16 * MIB);
+    expect(await thrownBy(uploadPatch(connection, atOnce, {}))).toMatchObject({ kind: 'sink' });
+  });
+
+  test('of a source that does not end is refused when the server says so, not later', async () => {
+    const pool = await startReplay();
+    const connection = await connected(pool);
+    pool.intercept = (request, response) => {
+      if (request.method !== 'PUT') return false;
+      response.writeContinue();
+      request.resume().on('end', () => {
+        // Unlike ours it keeps the connection.
+        const words = JSON.stringify({ error: { code: 'INVALID_PATCH', parameters: [] } });
+        response.writeHead(400, { 'content-length': String(words.length) }).write(words);
+      });
+      return true;
+    };
+    async function* open(): AsyncGenerator<Uint8Array> {
+      yield* chunksOf(Buffer.alloc(MIB));
+      await new Promise(() => undefined);
+    }
+    const error = await thrownBy(uploadPatch(connection, new IterableSource('upload', open(), MIB), {}));
+    expect(error).toMatchObject({ code: 'INVALID_PATCH' });
   });
 });
 
