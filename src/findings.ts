@@ -26,12 +26,12 @@ export type ReportFinding = (finding: Finding) => void;
 
 /** A finding as the error that it is where nothing may be wrong. */
 export function findingError(finding: Finding, path?: string): PatchVdiError {
-  const { structure, offset, found, expected } = finding;
+  const { structure, space, offset, found, expected } = finding;
   return new PatchVdiError('image', `${structure} is not as it should be`, {
     context: {
       operation: `read ${structure}`,
       ...(path === undefined ? {} : { path }),
-      ...(offset === undefined ? {} : { offset }),
+      ...(offset === undefined ? {} : { offset, space }),
       found,
       expected,
     },

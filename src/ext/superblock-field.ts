@@ -11,10 +11,13 @@ function offsetOf(field: FieldName): number {
   return SUPERBLOCK_OFFSET_BYTES + superBlock.rows[field][0];
 }
 
+const NOT_SEALED = 'a disk that was never sealed, or is cut off, looks like this: build or copy it again';
+
 /** The error of a field without which nothing can be read. */
 export function refusal(field: FieldName, found: string, expected: string): PatchVdiError {
   return new PatchVdiError('image', 'this is not an ext file system that can be read', {
-    context: { operation: 'read the superblock', offset: offsetOf(field), found, expected },
+    context: { operation: 'read the superblock', offset: offsetOf(field), space: 'disk', found, expected },
+    ...(field === 's_magic' ? { hint: NOT_SEALED } : {}),
   });
 }
 

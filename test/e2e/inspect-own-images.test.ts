@@ -1,5 +1,6 @@
 import { readFileSync, truncateSync } from 'node:fs';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import type { Finding } from '../../src/findings.js';
 import { writeAt } from '../oracles/sample-image.js';
 import { requireTool } from '../oracles/require-tool.js';
 import { expectCleanText, mustBuild, runCli } from './cli.js';
@@ -165,7 +166,17 @@ describe('verify tells which of the two failed', () => {
     const image = await built(work, uploadBytes(100_000), '--format', 'raw', '--allow-unsigned');
     const ended = await runCli(work, ['verify', image, '--keyring', bench.keyring, '--json']);
     expect(ended.exitCode).toBe(3);
-    expect(JSON.parse(ended.stdout)).toMatchObject({ ok: false, signature: 'bad', structure: 'good' });
+    // Who reads an image has no upload, and leaves nothing behind.
+    const error = {
+      path: `/patch in ${image}`,
+      leftBehind: 'nothing was touched: the image is as it was',
+    };
+    expect(JSON.parse(ended.stdout)).toMatchObject({
+      ok: false,
+      signature: 'bad',
+      structure: 'good',
+      error,
+    });
   });
 
   test('the structure: 6', async () => {
@@ -204,8 +215,13 @@ describe('verify tells which of the two failed', () => {
     const work = workspace();
     const image = await built(work, bench.plain, '--format', 'vhd');
     truncateSync(image, 3 * MIB);
-    const ended = await runCli(work, ['verify', image, '--keyring', bench.keyring]);
+    const ended = await runCli(work, ['verify', image, '--keyring', bench.keyring, '--json']);
     expect(ended.exitCode).toBe(6);
+    // The superblock is the last block of the file: where that was to be is no place of the disk.
+    const { report } = JSON.parse(ended.stdout) as { report: { findings: Partial<Finding>[] } };
+    const unreadable = report.findings.find(({ code }) => code === 'filesystem-unreadable');
+    expect(unreadable).toMatchObject({ space: 'file' });
+    expect(unreadable?.offset).toBeGreaterThanOrEqual(3 * MIB);
   });
 });
 
