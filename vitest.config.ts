@@ -2,7 +2,7 @@ import { defineConfig } from 'vitest/config';
 
 /**
  * Per cent of lines and of branches that the tests run in this process must reach, for each room: what they reach
- * today, less one. `npm run test:coverage` fails below it. Rooms whose tests start the built program (cli, most of
+ * today, less one. `npm test -- --coverage` fails below it. Rooms whose tests start the built program (cli, most of
  * kit) are not here: what happens in other processes is not counted, so the figures are lower bounds for all others.
  */
 const REACHED: Readonly<Record<string, readonly [lines: number, branches: number]>> = {
@@ -26,11 +26,11 @@ const REACHED: Readonly<Record<string, readonly [lines: number, branches: number
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
-    // Real programs do the judging: formatting, mounting, making keys.
-    testTimeout: 60_000,
-    hookTimeout: 120_000,
-    // What is waited for comes late on a busy machine; that is no failure.
-    expect: { poll: { timeout: 20_000 } },
+    // Real programs do the judging: formatting, mounting, making keys. What takes seconds on a quiet machine may take a
+    // minute on a busy one, and that is no failure: limits are here only so that what hangs ends.
+    testTimeout: 120_000,
+    hookTimeout: 240_000,
+    expect: { poll: { timeout: 50_000 } },
     // More workers than cores would only wait for each other.
     maxWorkers: 2,
     allowOnly: false,

@@ -5,7 +5,7 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
+import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { imageIdentity } from '../../src/build/identity.js';
 import { planPatchImage } from '../../src/build/plan-image.js';
 import { Ext4Maker } from '../../src/build/ext4-maker.js';
@@ -15,8 +15,6 @@ import { GIB, KIB, MIB } from '../../src/units.js';
 import { listExtents, statFile } from '../oracles/debugfs.js';
 import { requireTool } from '../oracles/require-tool.js';
 import { temporaryFolder } from '../oracles/temporary-folder.js';
-
-vi.setConfig({ testTimeout: 60_000 });
 
 beforeEach((context) => requireTool(context, 'mke2fs', 'debugfs', 'e2fsck'));
 

@@ -55,8 +55,9 @@ const notRun = ({ text }: DocCommand): boolean => NOT_RUN.some(([pattern]) => pa
 
 /** Until it says that it serves, or has ended. It has a state of its own beside that of the scene's server. */
 async function runServer(bench: Scene, text: string): Promise<CommandEnd> {
-  const start = `${text} --state own --listen 127.0.0.1:0 >own.log 2>own.said & server=$!`;
-  const wait = 'until grep -q "certificate" own.said || ! kill -0 $server; do sleep 0.1; done';
+  // An older one's words would end the wait before the new one has said anything.
+  const start = `rm -f own.said; ${text} --state own --listen 127.0.0.1:0 >own.log 2>own.said & server=$!`;
+  const wait = 'until grep -qs "certificate" own.said || ! kill -0 $server; do sleep 0.1; done';
   return await bench.run(`${start}; ${wait}; kill -TERM $server; wait $server; cat own.said >&2`);
 }
 

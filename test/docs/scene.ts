@@ -143,7 +143,7 @@ async function poolServer(work: Workspace): Promise<Pick<Servers, 'pool' | 'stat
   });
   let words = '';
   child.stderr?.on('data', (part: Buffer) => (words += part.toString('utf8')));
-  await expect.poll(() => words, { timeout: 30_000 }).toMatch(/serves https:\/\/\S+:\d+/);
+  await expect.poll(() => words).toMatch(/serves https:\/\/\S+:\d+/);
   const port = /serves https:\/\/\S+:(\d+)/.exec(words)?.[1] ?? '';
   const password = /shown only this once:\s+(\S+)/.exec(words)?.[1] ?? '';
   work.input('pw', `${password}\n`);

@@ -84,7 +84,7 @@ test('--precheck changes nothing, and exits 1 when the patch says no', async () 
 
 test.for([
   ['fails', { apply: 'echo why; exit 3' }, [], 7, /FAILED: exit code 3(?![^]*--again)/],
-  ['does not end', { apply: 'sleep 100' }, ['--timeout', '1'], 7, /did not end in time[^]*needs --again/],
+  ['does not end', { apply: 'sleep 100' }, ['--timeout', '5'], 7, /did not end in time[^]*needs --again/],
 ] as const)('an apply that %s: exit code 7, with what it said', async ([, text, args, code, words]) => {
   const { exitCode, stdout, stderr } = await apply(await hostBench(text), args);
   expect({ exitCode, stdout }).toEqual({ exitCode: code, stdout: '' });
@@ -100,7 +100,7 @@ test.for(['SIGINT', 'SIGTERM', 'SIGHUP', 'the time limit'] as const)(
     });
     const { image, keyring, scratch, applied } = bench;
     const folders = ['--scratch-folder', scratch, '--applied-folder', applied];
-    const limit = stop === 'the time limit' ? ['--timeout', '2'] : [];
+    const limit = stop === 'the time limit' ? ['--timeout', '5'] : [];
     const { child, ended } = startCli(workspace(), [
       'apply',
       image,
@@ -109,7 +109,7 @@ test.for(['SIGINT', 'SIGTERM', 'SIGHUP', 'the time limit'] as const)(
       ...folders,
       ...limit,
     ]);
-    await expect.poll(() => existsSync(`${go}.log`), { timeout: 20_000 }).toBe(true);
+    await expect.poll(() => existsSync(`${go}.log`)).toBe(true);
     if (stop !== 'the time limit') child.kill(stop);
     const stopped = await ended;
     expect(stopped.exitCode).toBe({ SIGINT: 130, SIGTERM: 143, SIGHUP: 129, 'the time limit': 7 }[stop]);
@@ -228,7 +228,7 @@ grep -c ' /mnt .* tmpfs late ' /proc/self/mountinfo`,
     { wrapper },
   );
   const mounts = (): string => readFileSync(`/proc/${child.pid}/mountinfo`, 'utf8');
-  await expect.poll(() => remainsOf(bench.folder).join('\n'), { timeout: 20_000 }).toMatch(/loop device/);
+  await expect.poll(() => remainsOf(bench.folder).join('\n')).toMatch(/loop device/);
   expect(mounts()).toContain(' shared:');
   const late = ['--mount', `--target=${child.pid}`, 'mount', '-t', 'tmpfs', 'late', '/mnt'];
   expect(spawnSync('nsenter', late, { encoding: 'utf8' })).toMatchObject({ status: 0, stderr: '' });

@@ -230,7 +230,7 @@ describe('SIGKILL', () => {
     for (const piece of pieces(readFileSync(upload).subarray(0, sent), [65_536])) await fed.send(piece);
     // Until the old superblock is gone. (To try a mount would claim the device.)
     const magic = (): number => readAt(device, 1024 + 0x38, 2).readUInt16LE();
-    await expect.poll(magic, { timeout: 20_000 }).toBe(0);
+    await expect.poll(magic).toBe(0);
     await wait(100);
     fed.child.kill('SIGKILL');
     expect((await fed.ended).signal).toBe('SIGKILL');

@@ -41,7 +41,7 @@ beforeAll(() => {
     patch-vdi build hotfix.xsupdate --keyring keys.gpg -o c.vhd
     ls`);
   expect(made.exitCode, made.stderr).toBe(0);
-}, 120_000);
+});
 
 /** The numbers and names that stand for those of the reader. */
 function filledIn(line: string): string {

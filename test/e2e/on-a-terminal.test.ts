@@ -171,11 +171,11 @@ test('Ctrl-C ends a build, shows the cursor again and leaves nothing', async () 
     work,
     `${source} | ${BUILD} -o out/x.raw; echo "code \${PIPESTATUS[1]}"; kill $(jobs -p) 2> /dev/null`,
   );
-  await expect.poll(run.output, { timeout: 30_000 }).toMatch(BAR);
+  await expect.poll(run.output).toMatch(BAR);
   run.type('\u0003');
-  await expect.poll(run.output, { timeout: 30_000 }).toContain('stopped by SIGINT');
-  await expect.poll(() => work.outputs(), { timeout: 30_000 }).toEqual([]);
-  await expect.poll(() => processesUsing(work.tmp), { timeout: 30_000 }).toEqual([]);
+  await expect.poll(run.output).toContain('stopped by SIGINT');
+  await expect.poll(() => work.outputs()).toEqual([]);
+  await expect.poll(() => processesUsing(work.tmp)).toEqual([]);
   expectCursor(run.output());
   expectNothingLeft(work);
   run.hangUp();
@@ -185,8 +185,8 @@ test('a terminal that is closed ends a build, and nothing is left', async () => 
   const work = workspace();
   writeUpload(`${work.folder}/upload`, 4 * MIB);
   const run = startOnTerminal(work, `(head -c 3145728; exec sleep 20) < upload | ${BUILD} -o out/x.raw`);
-  await expect.poll(run.output, { timeout: 30_000 }).toMatch(BAR);
+  await expect.poll(run.output).toMatch(BAR);
   run.hangUp();
-  await expect.poll(() => work.outputs(), { timeout: 30_000 }).toEqual([]);
-  await expect.poll(() => expectNothingLeft(work), { timeout: 30_000 }).toBeUndefined();
+  await expect.poll(() => work.outputs()).toEqual([]);
+  await expect.poll(() => expectNothingLeft(work)).toBeUndefined();
 });

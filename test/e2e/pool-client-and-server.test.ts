@@ -21,7 +21,7 @@ async function serving(work: Workspace, keyring: string): Promise<Serving> {
   const { child, ended } = startCli(work, args);
   let words = '';
   child.stderr?.on('data', (part: Buffer) => (words += part.toString('utf8')));
-  await expect.poll(() => words, { timeout: 30_000 }).toMatch(/serves https:\/\/\S+:\d+/);
+  await expect.poll(() => words).toMatch(/serves https:\/\/\S+:\d+/);
   const [url = ''] = /https:\/\/\S+:\d+/.exec(words) ?? [];
   const [, password = ''] = /shown only this once:\s+(\S+)/.exec(words) ?? [];
   expect(password).not.toBe('');

@@ -87,7 +87,7 @@ describe('the password', () => {
     addPatch(pool, 'XS62ESP1', 'c');
     const command = `patch-vdi pool patches --url ${pool.url} --ca-file ${certificate.file}`;
     const { ended, output, type } = startOnTerminal(work, command);
-    await expect.poll(output, { timeout: 20_000 }).toContain(`Password of root at ${pool.url}: `);
+    await expect.poll(output).toContain(`Password of root at ${pool.url}: `);
     // With a slip that is taken back.
     type(`x\u007f${PASSWORD}\r`);
     const { exitCode, output: all } = await ended;
@@ -101,7 +101,7 @@ describe('the password', () => {
     const { work, pool } = await poolScene();
     const command = `patch-vdi pool patches --url ${pool.url}; code=$?; stty -a | grep -o ' echo '; exit $code`;
     const { ended, output, type } = startOnTerminal(work, command);
-    await expect.poll(output, { timeout: 20_000 }).toContain('Password of root');
+    await expect.poll(output).toContain('Password of root');
     type('\u0003');
     const { exitCode, output: all } = await ended;
     expect(exitCode, all).toBe(130);
@@ -279,7 +279,7 @@ describe('Ctrl-C', () => {
     const { child, ended } = startCli(work, ['pool', ...args, '--ca-file', certificate.file], {
       env: { PATCH_VDI_PASSWORD: PASSWORD },
     });
-    await expect.poll(() => pool.callsOf('task.get_record').length, { timeout: 20_000 }).toBeGreaterThan(1);
+    await expect.poll(() => pool.callsOf('task.get_record').length).toBeGreaterThan(1);
     child.kill('SIGTERM');
     expect(await ended).toMatchObject({ exitCode: 143 });
     expect(pool.callsOf('task.cancel')).toHaveLength(1);

@@ -1,11 +1,9 @@
-import { beforeAll, afterAll, expect, test, vi } from 'vitest';
+import { beforeAll, afterAll, expect, test } from 'vitest';
 import { expectPatchDisk, requireImageJudges } from './judges/patch-disk.js';
 import { difference } from './judges/same-bytes.js';
 import { MIB, writeUpload } from './uploads.js';
 import { buildIn } from './ways-to-build.js';
 import { makeWorkspace, workspace, type Workspace } from './workspace.js';
-
-vi.setConfig({ testTimeout: 120_000 });
 
 /** Four times 300 MiB. */
 const VIRTUAL_SIZE = 1_258_291_200;

@@ -109,7 +109,7 @@ test('an address that somebody has is refused', async () => {
   const third = startCli(work, [...other, ':0']);
   let said = '';
   third.child.stderr?.on('data', (part: Buffer) => (said += part.toString()));
-  await expect.poll(() => said, { timeout: 20_000 }).toMatch(/serves https:/);
+  await expect.poll(() => said).toMatch(/serves https:/);
   expect(said).toContain('shown only this once');
   expect(said).toMatch(/Local storage \(default\), [\d.]+ [KMGT]iB free/);
   third.child.kill('SIGTERM');
@@ -140,7 +140,7 @@ test('without a keyring it starts, says so, and takes no upload', async () => {
   const started = startCli(work, ['serve', '--state', join(work.folder, 'state'), '--listen', ':0']);
   let said = '';
   started.child.stderr?.on('data', (part: Buffer) => (said += part.toString()));
-  await expect.poll(() => said, { timeout: 20_000 }).toMatch(/serves https:\S+[^]*no keyring/);
+  await expect.poll(() => said).toMatch(/serves https:\S+[^]*no keyring/);
   expectNarrow(said);
   const url = /serves (\S+)/.exec(said)?.[1] ?? '';
   const password = /shown only this once:\n\n\s+(\S+)/.exec(said)?.[1] ?? '';

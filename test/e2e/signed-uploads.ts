@@ -24,7 +24,7 @@ export function makeSigningBench(): SigningBench {
   const gpg = new OpenPgpBench();
   const alice = gpg.key('Alice <alice@example.org>');
   const bob = gpg.key('Bob <bob@example.org>', 'rsa2048');
-  const expired = gpg.key('Expired <expired@example.org>', 'ed25519', '30d', '20200101T000000');
+  const expired = gpg.key('Expired <expired@example.org>', 'ed25519', '30d', '20200101T000000!');
   const revoked = gpg.key('Revoked <revoked@example.org>');
   const stranger = gpg.key('Stranger <stranger@example.org>');
   const content = uploadBytes(3 * MIB + 1001);
@@ -46,4 +46,4 @@ export function makeSigningBench(): SigningBench {
 }
 
 /** A signature by a key in the years in which it was in force. */
-export const IN_FORCE = ['--faked-system-time', '20200105T000000'];
+export const IN_FORCE = ['--faked-system-time', '20200105T000000!'];

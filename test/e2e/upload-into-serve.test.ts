@@ -34,7 +34,7 @@ async function serving(work: Workspace, keyring: string): Promise<Serving> {
   const { child, ended } = startCli(work, args);
   let words = '';
   child.stderr?.on('data', (part: Buffer) => (words += part.toString('utf8')));
-  await expect.poll(() => words, { timeout: 30_000 }).toMatch(/serves https:\/\/\S+:\d+/);
+  await expect.poll(() => words).toMatch(/serves https:\/\/\S+:\d+/);
   // Last of all: sessions are closed before.
   onTestFinished(async () => {
     child.kill('SIGTERM');

@@ -71,7 +71,7 @@ test.for(FORMATS)('a writer that is killed in the middle, %s', async (format) =>
   const args = ['build', '-', '-o', image, '--allow-unsigned', '--content-length', String(4 * MIB)];
   const { ended } = startCli(work, args, { stdin: pipe.readFd });
   pipe.closeRead();
-  await expect.poll(() => work.outputs().length, { timeout: 30_000 }).toBe(1);
+  await expect.poll(() => work.outputs().length).toBe(1);
   process.kill(-(writer.pid ?? 0), 'SIGKILL');
   const { exitCode, stderr } = await ended;
   expect(exitCode).toBe(4);

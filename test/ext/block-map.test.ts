@@ -1,7 +1,7 @@
 /* Files without extents: our reader against debugfs, then maps that nobody would write but an attacker. */
 import { truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { beforeEach, describe, expect, test, vi } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 import { readFileBlocks } from '../../src/ext/file-blocks.js';
 import type { ExtFilesystem } from '../../src/ext/filesystem.js';
 import { readInode, type RawInode } from '../../src/ext/inode.js';
@@ -12,8 +12,6 @@ import { requireTool } from '../oracles/require-tool.js';
 import { formatSample } from '../oracles/sample-image.js';
 import { temporaryFolder } from '../oracles/temporary-folder.js';
 import { inodeOf, openImage } from './images.js';
-
-vi.setConfig({ testTimeout: 30_000 });
 
 beforeEach((context) => requireTool(context, 'mke2fs', 'debugfs'));
 

@@ -1,10 +1,8 @@
-import { describe, expect, vi } from 'vitest';
+import { describe, expect } from 'vitest';
 import { blockUse, type BlockUse } from '../../src/ext/block-use.js';
 import { groupsOf, superblockFields, type ListedRange } from '../oracles/dumpe2fs.js';
 import { openImage } from './images.js';
 import { testOnEveryLayout } from './layouts.js';
-
-vi.setConfig({ testTimeout: 60_000 });
 
 /**
  * Ranges that touch each other as one, cut at the end of the file system, which the last cluster may pass. Of the last

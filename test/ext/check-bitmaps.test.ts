@@ -1,7 +1,7 @@
 /* The counts are judged by dumpe2fs, on every layout; the damage by e2fsck. */
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, test, vi } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { bitmapBytes, checkBitmaps, type BitmapFacts } from '../../src/ext/check-bitmaps.js';
 import type { ExtFilesystem } from '../../src/ext/filesystem.js';
 import { groupDescriptor, superBlock } from '../../src/ext/layout.js';
@@ -15,8 +15,6 @@ import { temporaryFolder } from '../oracles/temporary-folder.js';
 import { fixtureBytes, memoryReader, openBytes } from './fixture-images.js';
 import { WITHOUT_CHECKSUMS, openImage, readSuperblock, writeSuperblock } from './images.js';
 import { testOnEveryLayout } from './layouts.js';
-
-vi.setConfig({ testTimeout: 60_000 });
 
 interface Checked {
   readonly facts: BitmapFacts;

@@ -1,6 +1,6 @@
 /* One thing in a good image is changed, its checksum put right: exactly that is reported, by its own name. */
 import { readFileSync } from 'node:fs';
-import { beforeEach, describe, expect, test, vi } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 import { dxCountLimit, dxRoot, xattrEntryHead, xattrInodeHeader } from '../../src/ext/file-layout.js';
 import { inodeOffset } from '../../src/ext/inode.js';
 import { directoryEntryHead, extentHeader, extentIndex, extentLeaf, inode } from '../../src/ext/layout.js';
@@ -11,8 +11,6 @@ import { requireTool } from '../oracles/require-tool.js';
 import { runJudge } from '../oracles/run-judge.js';
 import { temporaryFolder } from '../oracles/temporary-folder.js';
 import { BLOCK_BYTES, Disk, complaintsAbout, makeGood } from './damage.js';
-
-vi.setConfig({ testTimeout: 60_000 });
 
 const EXTENTS = 0x80000;
 const INLINE = 0x10000000;

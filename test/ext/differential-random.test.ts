@@ -1,6 +1,6 @@
 /* Images made on the spot, each another kind with other files: our reader, debugfs and the kernel see the same. */
 import { join } from 'node:path';
-import { beforeEach, describe, expect, test, vi } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 import type { Finding } from '../../src/findings.js';
 import { fileExtents } from '../../src/ext/file-extents.js';
 import { openExt, type ExtFilesystem } from '../../src/ext/filesystem.js';
@@ -12,8 +12,6 @@ import { requireRoot, requireTool } from '../oracles/require-tool.js';
 import { temporaryFolder } from '../oracles/temporary-folder.js';
 import { makeRandomImage } from './random-images.js';
 import { comparable, seenByDebugfs, seenByKernel, seenByUs } from './three-readers.js';
-
-vi.setConfig({ testTimeout: 120_000 });
 
 /** Of the images; a failure names its own. */
 const SEEDS = Array.from({ length: 12 }, (_, index) => 20_260_800 + index);

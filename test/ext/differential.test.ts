@@ -1,7 +1,7 @@
 /* Images of other people's programs: our reader, debugfs and the kernel see the same files. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { beforeEach, describe, expect, test, vi } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 import type { Finding } from '../../src/findings.js';
 import { openExt } from '../../src/ext/filesystem.js';
 import { lookUp } from '../../src/ext/paths.js';
@@ -12,8 +12,6 @@ import { requireRoot, requireTool } from '../oracles/require-tool.js';
 import { temporaryFolder } from '../oracles/temporary-folder.js';
 import { readableFixtures, unpackFixture } from './fixture-images.js';
 import { comparable, hashOurs, seenByDebugfs, seenByKernel, seenByUs, type Seen } from './three-readers.js';
-
-vi.setConfig({ testTimeout: 60_000 });
 
 const IMAGES = readableFixtures();
 /** Blocks larger than a page, and folders whose names have no case: not every kernel mounts these. */

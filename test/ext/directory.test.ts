@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { beforeEach, describe, expect, test, vi } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 import { readDirectory } from '../../src/ext/directory.js';
 import { ROOT_INODE_NUMBER } from '../../src/ext/layout.js';
 import { MIB } from '../../src/units.js';
@@ -9,8 +9,6 @@ import { runJudge } from '../oracles/run-judge.js';
 import { formatSample } from '../oracles/sample-image.js';
 import { temporaryFolder } from '../oracles/temporary-folder.js';
 import { openImage } from './images.js';
-
-vi.setConfig({ testTimeout: 30_000 });
 
 beforeEach((context) => requireTool(context, 'mke2fs', 'debugfs'));
 

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { beforeEach, describe, expect, test, vi } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 import { readInode, inodeSizeBytes } from '../../src/ext/inode.js';
 import { ROOT_INODE_NUMBER } from '../../src/ext/layout.js';
 import { mergeExtents, readFileMap, type Extent } from '../../src/ext/file-extents.js';
@@ -13,8 +13,6 @@ import { requireTool } from '../oracles/require-tool.js';
 import { formatSample } from '../oracles/sample-image.js';
 import { temporaryFolder } from '../oracles/temporary-folder.js';
 import { formatWithPatch, inodeOf, openImage } from './images.js';
-
-vi.setConfig({ testTimeout: 30_000 });
 
 /** No metadata between the files. */
 const UNSCATTERED = 'none,filetype,extent,64bit,flex_bg,sparse_super2';

@@ -5,7 +5,7 @@
  */
 import { statSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
-import { beforeEach, describe, expect, test, vi } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 import { SUPERBLOCK_OFFSET_BYTES, groupDescriptor, superBlock } from '../../src/ext/layout.js';
 import type { ExtFilesystem } from '../../src/ext/filesystem.js';
 import { throwErrors, type Finding } from '../../src/findings.js';
@@ -17,8 +17,6 @@ import { flipByte, formatSample, readAt, writeAt } from '../oracles/sample-image
 import { temporaryFolder } from '../oracles/temporary-folder.js';
 import { fixtureBytes, fixtureNames, openBytes, readableFixtures } from './fixture-images.js';
 import { WITHOUT_CHECKSUMS, openImage, readSuperblock, writeSuperblock } from './images.js';
-
-vi.setConfig({ testTimeout: 60_000 });
 
 beforeEach((context) => requireTool(context, 'mke2fs', 'debugfs', 'e2fsck'));
 

@@ -1,5 +1,5 @@
 import { statSync } from 'node:fs';
-import { describe, expect, test, vi } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import type { Finding } from '../../src/findings.js';
 import { clusterCount, type BlockGroup } from '../../src/ext/block-group.js';
 import { descriptorChecksum } from '../../src/ext/features.js';
@@ -10,8 +10,6 @@ import { temporaryFolder } from '../oracles/temporary-folder.js';
 import { fixtureBytes, openBytes, unpackFixture } from './fixture-images.js';
 import { openImage } from './images.js';
 import { testOnEveryLayout } from './layouts.js';
-
-vi.setConfig({ testTimeout: 60_000 });
 
 /** A group of ours in the words of dumpe2fs. */
 function inTheirWords(superblock: Superblock, group: BlockGroup) {

@@ -1,6 +1,6 @@
 /* Damaged extent trees and folders: each is one named error of kind `image`, and nothing hangs. */
 import { join } from 'node:path';
-import { beforeEach, describe, expect, test, vi } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 import { readDirectory } from '../../src/ext/directory.js';
 import type { ExtFilesystem } from '../../src/ext/filesystem.js';
 import { readInode } from '../../src/ext/inode.js';
@@ -19,8 +19,6 @@ import { requireTool } from '../oracles/require-tool.js';
 import { formatSample } from '../oracles/sample-image.js';
 import { temporaryFolder } from '../oracles/temporary-folder.js';
 import { WITHOUT_CHECKSUMS, openImage } from './images.js';
-
-vi.setConfig({ testTimeout: 30_000 });
 
 const BLOCK_BYTES = 4 * KIB;
 const IMAGE_BLOCKS = 4096;

@@ -1,6 +1,6 @@
 /* Maps that are small on the disk and endless to walk: each ends after few reads, in little memory. */
 import { join } from 'node:path';
-import { beforeEach, describe, expect, test, vi } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 import { fileExtents } from '../../src/ext/file-extents.js';
 import { filePieces } from '../../src/ext/file-pieces.js';
 import type { ExtFilesystem } from '../../src/ext/filesystem.js';
@@ -21,8 +21,6 @@ import { formatSample } from '../oracles/sample-image.js';
 import { temporaryFolder } from '../oracles/temporary-folder.js';
 import { setU32 } from './damage.js';
 import { WITHOUT_CHECKSUMS, openImage } from './images.js';
-
-vi.setConfig({ testTimeout: 60_000 });
 
 const BLOCK_BYTES = 4 * KIB;
 const PER_NODE = 340;

@@ -4,7 +4,7 @@
  */
 import { copyFileSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
-import { beforeEach, describe, expect, test, vi } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 import { openExt } from '../../src/ext/filesystem.js';
 import { readInode } from '../../src/ext/inode.js';
 import { SUPERBLOCK_OFFSET_BYTES, groupDescriptor, superBlock } from '../../src/ext/layout.js';
@@ -14,8 +14,6 @@ import { requireTool } from '../oracles/require-tool.js';
 import { flipByte, formatSample, writeAt } from '../oracles/sample-image.js';
 import { temporaryFolder } from '../oracles/temporary-folder.js';
 import { openImage, readSuperblock, writeSuperblock } from './images.js';
-
-vi.setConfig({ testTimeout: 30_000 });
 
 beforeEach((context) => requireTool(context, 'mke2fs'));
 

@@ -1,6 +1,6 @@
 /* The tables of inodes and group descriptors against debugfs, in the way of superblock-table.test.ts. */
 import { join } from 'node:path';
-import { beforeEach, describe, expect, test, vi } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 import { groupDescriptor, inode } from '../../src/ext/layout.js';
 import { KIB, MIB } from '../../src/units.js';
 import { ask, change } from '../oracles/debugfs.js';
@@ -10,8 +10,6 @@ import { formatSample, readAt, writeAt } from '../oracles/sample-image.js';
 import { temporaryFolder } from '../oracles/temporary-folder.js';
 import { changedFields, distinctive, listedNames, time, type FieldCase } from './field-by-field.js';
 import { WITHOUT_CHECKSUMS } from './images.js';
-
-vi.setConfig({ testTimeout: 30_000 });
 
 const BLOCK_BYTES = 4 * KIB;
 

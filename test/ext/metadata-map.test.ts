@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { beforeEach, describe, expect, test, vi } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 import type { ExtFilesystem } from '../../src/ext/filesystem.js';
 import { readInode } from '../../src/ext/inode.js';
 import { readFileMap } from '../../src/ext/file-extents.js';
@@ -13,8 +13,6 @@ import { runJudge } from '../oracles/run-judge.js';
 import { createSparse, formatSample, readAt, writeAt } from '../oracles/sample-image.js';
 import { temporaryFolder } from '../oracles/temporary-folder.js';
 import { formatWithPatch, inodeOf, openImage } from './images.js';
-
-vi.setConfig({ testTimeout: 30_000 });
 
 beforeEach((context) => requireTool(context, 'mke2fs', 'debugfs', 'e2fsck', 'qemu-img', 'cmp'));
 

@@ -1,4 +1,4 @@
-import { describe, expect, test, vi } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { metadataRuns, type MetadataName } from '../../src/ext/metadata-runs.js';
 import { groupsOf, superblockFields, type ListedGroup, type ListedRange } from '../oracles/dumpe2fs.js';
 import { ask } from '../oracles/debugfs.js';
@@ -7,8 +7,6 @@ import { temporaryFolder } from '../oracles/temporary-folder.js';
 import { fixtureBytes, openBytes, unpackFixture } from './fixture-images.js';
 import { openImage } from './images.js';
 import { testOnEveryLayout } from './layouts.js';
-
-vi.setConfig({ testTimeout: 60_000 });
 
 type Runs = Map<string, ListedRange[]>;
 

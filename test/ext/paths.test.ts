@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { beforeEach, describe, expect, test, vi } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 import type { Finding } from '../../src/findings.js';
 import { readFile } from '../../src/ext/file-pieces.js';
 import type { ExtFilesystem } from '../../src/ext/filesystem.js';
@@ -12,8 +12,6 @@ import { requireTool } from '../oracles/require-tool.js';
 import { formatSample } from '../oracles/sample-image.js';
 import { temporaryFolder } from '../oracles/temporary-folder.js';
 import { openImage } from './images.js';
-
-vi.setConfig({ testTimeout: 30_000 });
 
 beforeEach((context) => requireTool(context, 'mke2fs', 'debugfs'));
 

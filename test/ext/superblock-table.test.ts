@@ -3,7 +3,7 @@
  * field of our table that has changed, with the value that was set.
  */
 import { join } from 'node:path';
-import { beforeEach, describe, expect, test, vi } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 import { superBlock } from '../../src/ext/layout.js';
 import { MIB } from '../../src/units.js';
 import { change } from '../oracles/debugfs.js';
@@ -13,8 +13,6 @@ import { formatSample, readAt, writeAt } from '../oracles/sample-image.js';
 import { temporaryFolder } from '../oracles/temporary-folder.js';
 import { changedFields, distinctive, listedNames, time, type FieldCase } from './field-by-field.js';
 import { WITHOUT_CHECKSUMS, readSuperblock } from './images.js';
-
-vi.setConfig({ testTimeout: 30_000 });
 
 const words = (text: string): string[] => text.trim().split(/\s+/);
 

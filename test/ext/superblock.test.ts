@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { beforeEach, describe, expect, test, vi } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 import { crc32c } from '../../src/ext/crc32c.js';
 import { featureNames } from '../../src/ext/features.js';
 import { SUPERBLOCK_OFFSET_BYTES, superBlock } from '../../src/ext/layout.js';
@@ -15,8 +15,6 @@ import { formatSample, writeAt } from '../oracles/sample-image.js';
 import { temporaryFolder } from '../oracles/temporary-folder.js';
 import { readableFixtures, unpackFixture } from './fixture-images.js';
 import { WITHOUT_CHECKSUMS, formatWithPatch, readSuperblock } from './images.js';
-
-vi.setConfig({ testTimeout: 30_000 });
 
 beforeEach((context) => requireTool(context, 'mke2fs', 'debugfs', 'dumpe2fs'));
 

@@ -94,7 +94,7 @@ test('killed in the middle of an apply: told at the next start, and applied agai
   const bench = await talkingBench();
   const work = workspace();
   const { child, ended } = startCli(work, applyArguments(bench));
-  await expect.poll(() => lines(bench.log).length, { timeout: 20_000, interval: 20 }).toBe(1);
+  await expect.poll(() => lines(bench.log).length, { interval: 20 }).toBe(1);
   child.kill('SIGKILL');
   await ended;
   await expectNoRemains(bench.folder);
@@ -115,7 +115,7 @@ test('SIGTERM in the middle of an apply: ended in order, nothing is left, exit c
   const bench = await talkingBench();
   const work = workspace();
   const { child, ended } = startCli(work, applyArguments(bench));
-  await expect.poll(() => lines(bench.log).length, { timeout: 20_000, interval: 20 }).toBe(1);
+  await expect.poll(() => lines(bench.log).length, { interval: 20 }).toBe(1);
   child.kill('SIGTERM');
   const { exitCode, stderr } = await ended;
   expect(exitCode).toBe(143);
@@ -127,7 +127,7 @@ test('SIGTERM in the middle of an apply: ended in order, nothing is left, exit c
 test('the judge sees a mount, a loop device and a process while they are there', async () => {
   const bench = await talkingBench();
   const { child, ended } = startCli(workspace(), applyArguments(bench));
-  await expect.poll(() => lines(bench.log).length, { timeout: 20_000, interval: 20 }).toBe(1);
+  await expect.poll(() => lines(bench.log).length, { interval: 20 }).toBe(1);
   const remains = remainsOf(bench.folder).join('\n');
   expect(remains).toMatch(/^loop device loop\d+$/m);
   expect(remains).toMatch(/^mount seen by \d+: /m);

@@ -29,9 +29,9 @@ test.for(FORMATS)(
       String(8 * MIB),
     ]);
     await fed.send(uploadBytes(7 * MIB));
-    await expect.poll(() => work.outputs().length, { timeout: 30_000 }).toBe(1);
+    await expect.poll(() => work.outputs().length).toBe(1);
     // All programs are done; what is still awaited is the rest of the upload.
-    await expect.poll(() => processesUsing(work.tmp), { timeout: 30_000 }).toEqual([]);
+    await expect.poll(() => processesUsing(work.tmp)).toEqual([]);
     fed.child.kill('SIGKILL');
     expect(await fed.ended).toMatchObject({ exitCode: null, signal: 'SIGKILL' });
 
@@ -64,7 +64,7 @@ test.for([
   // Both are at work before either may finish.
   for (const [index, run] of runs.entries())
     await run.send(uploads[index]?.subarray(0, MIB) ?? Buffer.alloc(0));
-  await expect.poll(() => one.outputs().length, { timeout: 30_000 }).toBe(2);
+  await expect.poll(() => one.outputs().length).toBe(2);
   const ended = await Promise.all(
     runs.map((run, index) => feed(run, pieces(uploads[index]?.subarray(MIB) ?? Buffer.alloc(0), [MIB]))),
   );

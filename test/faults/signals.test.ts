@@ -38,9 +38,8 @@ async function endsAtOnce(ended: Promise<Ended>): Promise<Ended> {
 const ANNOUNCED = 64 * MIB;
 
 const toFile = (work: Workspace): string[] => ['-o', work.output('x.vhd')];
-const writing = (work: Workspace) => expect.poll(() => work.outputs().length, { timeout: 30_000 }).toBe(1);
-const runsTools = (work: Workspace) =>
-  expect.poll(() => processesUsing(work.tmp).length, { timeout: 30_000 }).toBeGreaterThan(0);
+const writing = (work: Workspace) => expect.poll(() => work.outputs().length).toBe(1);
+const runsTools = (work: Workspace) => expect.poll(() => processesUsing(work.tmp).length).toBeGreaterThan(0);
 
 const SITUATIONS: readonly (readonly [name: string, run: (work: Workspace) => Promise<Fed>])[] = [
   [
@@ -152,7 +151,7 @@ const SITUATIONS: readonly (readonly [name: string, run: (work: Workspace) => Pr
       const env = fakeTools(work, { mke2fs: 'exec sleep 1000' });
       const upload = work.input('upload', 'x');
       const started = startCli(work, ['build', upload, ...toFile(work), '--allow-unsigned'], { env });
-      await expect.poll(() => processesUsing(work.folder).length, { timeout: 30_000 }).toBeGreaterThan(0);
+      await expect.poll(() => processesUsing(work.folder).length).toBeGreaterThan(0);
       await writing(work);
       return { ...started, send: () => Promise.resolve(false), end: () => undefined };
     },
@@ -227,7 +226,7 @@ async function startStubborn(work: Workspace): Promise<Started> {
     env,
   });
   const pid = (): number => (existsSync(pidFile) ? Number(readFileSync(pidFile, 'utf8')) : 0);
-  await expect.poll(pid, { timeout: 30_000 }).toBeGreaterThan(0);
+  await expect.poll(pid).toBeGreaterThan(0);
   onTestFinished(() => {
     // After a second signal nobody else does it.
     if (existsSync(`/proc/${pid()}`)) process.kill(pid(), 'SIGKILL');

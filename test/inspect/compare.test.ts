@@ -1,7 +1,7 @@
 /* What makes two disks the same, and what must not. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { beforeEach, expect, test, vi } from 'vitest';
+import { beforeEach, expect, test } from 'vitest';
 import { firstDifference } from '../../src/inspect/compare-content.js';
 import { compareImages, type Comparison } from '../../src/inspect/compare.js';
 import type { FileChunk } from '../../src/inspect/image-file.js';
@@ -11,8 +11,6 @@ import { requireTool } from '../oracles/require-tool.js';
 import { formatSample } from '../oracles/sample-image.js';
 import { temporaryFolder } from '../oracles/temporary-folder.js';
 import { opened } from './images.js';
-
-vi.setConfig({ testTimeout: 30_000 });
 
 beforeEach((context) => requireTool(context, 'mke2fs', 'debugfs'));
 

@@ -4,7 +4,7 @@
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { beforeEach, describe, expect, test, vi } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 import { verifyImage } from '../../src/inspect/verify-image.js';
 import { DEFAULT_SEARCH_PATH } from '../../src/tools/find.js';
 import { MIB } from '../../src/units.js';
@@ -16,8 +16,6 @@ import { formatSample } from '../oracles/sample-image.js';
 import { temporaryFolder } from '../oracles/temporary-folder.js';
 import { makeDynamic } from '../vhd/hand-made.js';
 import { opened } from './images.js';
-
-vi.setConfig({ testTimeout: 60_000 });
 
 beforeEach((context) => requireTool(context, 'mke2fs', 'debugfs'));
 
@@ -113,9 +111,7 @@ test('a file that is larger than its disk is not read: that could take days', as
   const path = plain('extent');
   writePatch(path, 'x');
   change(path, 'sif /patch size 4000000000000');
-  const started = Date.now();
   expect(await verified(path)).toEqual({ structure: 'damaged', errors: ['patch-data-unreadable'] });
-  expect(Date.now() - started).toBeLessThan(10_000);
 });
 
 test('a folder with blocks behind its end is an error: old kernels follow an index there', async () => {

@@ -54,7 +54,7 @@ test('a pipe is not waited for', async () => {
   const ended = await runCli(work, ['inspect', writeChild(work, 'pipe')]);
   expect(ended, ended.stderr).toMatchObject({ exitCode: 6 });
   expect(ended.stdout).toContain('vhd-parent-missing');
-}, 30_000);
+});
 
 test('a file is opened, also one of an odd name', async () => {
   const work = workspace();

@@ -344,7 +344,7 @@ describe('a server that is silent', () => {
     const stalling = await serveRaw((socket) => {
       socket.write(`HTTP/1.1 206 OK\r\nContent-Range: bytes 0-65535/99999\r\n\r\nhello`);
     });
-    await expect(opened(stalling, { idleMilliseconds: 100 })).rejects.toMatchObject({
+    await expect(opened(stalling, { idleMilliseconds: 2000 })).rejects.toMatchObject({
       kind: 'image',
       message: 'the image does not go on',
       context: { offset: 5 },

@@ -13,8 +13,6 @@ import { temporaryFolder } from '../oracles/temporary-folder.js';
 import { payloadBytes } from '../plan/materialise.js';
 import { eventually } from './eventually.js';
 
-vi.setConfig({ testTimeout: 30_000 });
-
 /** What a source has at most: sixteen buffers of 64 KiB. */
 const BUFFER_COUNT = 16;
 const BUFFER_BYTES = 64 * KIB;

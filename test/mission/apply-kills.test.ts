@@ -72,7 +72,7 @@ test(`${KILLS} kills`, async () => {
     );
     const moment = momentOf(kill);
     if (moment.kind === 'after') await sleep(moment.share * wholeMilliseconds);
-    else await expect.poll(words, { timeout: 30_000, interval: 2 }).toContain(moment.word);
+    else await expect.poll(words, { interval: 2 }).toContain(moment.word);
     await served.kill();
     await applying;
     const logBefore = served.log.length;

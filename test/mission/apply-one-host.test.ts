@@ -57,7 +57,7 @@ describe('"When a host wishes to apply a patch it will call `VDI.copy` to duplic
       'host = call("host.get_all")[0]',
       `print(call("pool_patch.apply", ${text(ref)}, host), end="")`,
     );
-    await expect.poll(() => existsSync(began), { timeout: 20_000 }).toBe(true);
+    await expect.poll(() => existsSync(began)).toBe(true);
     const disks = (sr: string): string[] =>
       readdirSync(join(served.work.folder, sr)).filter((name) => name.endsWith('.raw'));
     expect([disks('sr-patches').length, disks('sr-local').length]).toEqual([1, 1]);
@@ -239,9 +239,9 @@ test('SIGTERM while a patch is being applied: the server waits for it, and its r
   const patch = await scriptPatch({ apply: `touch ${began}; while [ ! -e ${go} ]; do sleep 0.05; done` });
   const ref = await upload(served, patch);
   const applying = pool(served, 'apply', patch.uuid);
-  await expect.poll(() => existsSync(began), { timeout: 20_000 }).toBe(true);
+  await expect.poll(() => existsSync(began)).toBe(true);
   const stopped = served.stop();
-  await expect.poll(() => served.said, { timeout: 10_000 }).toContain('It waits for the patch');
+  await expect.poll(() => served.said).toContain('It waits for the patch');
   writeFileSync(go, '');
   expect(await stopped).toBe(0);
   // The client has lost its server; what it was for was done.
@@ -265,7 +265,7 @@ async function applyingOne(served: ServedPool) {
   const started = startCli(served.work, ['pool', 'apply', patch.uuid, ...trust], {
     env: { PATCH_VDI_PASSWORD: served.password },
   });
-  await expect.poll(() => existsSync(began), { timeout: 20_000 }).toBe(true);
+  await expect.poll(() => existsSync(began)).toBe(true);
   return { go, ref, ...started };
 }
 
@@ -283,7 +283,7 @@ test('Ctrl-C while a patch is being applied: the client says that it goes on, an
   expect((await pool(served, 'tasks')).stdout).toContain('pool_patch.apply');
   writeFileSync(go, '');
   await served.logIn();
-  await expect.poll(() => served.call('pool_patch.get_pool_applied', ref), { timeout: 20_000 }).toBe(true);
+  await expect.poll(() => served.call('pool_patch.get_pool_applied', ref)).toBe(true);
   await expectUnmounted(served);
 });
 

@@ -128,7 +128,7 @@ describe('"When a host wishes to apply a patch it will call `VDI.copy` to duplic
     await expectNothingLeft(hosts, 1);
     expect(await slave.stop()).toBe(0);
     expect(await master.stop()).toBe(0);
-  }, 120_000);
+  });
 
   test('on the slave alone: precheck and apply of the command line, with scratch space in the copy', async () => {
     const hosts = await startHosts();
@@ -152,7 +152,7 @@ describe('"When a host wishes to apply a patch it will call `VDI.copy` to duplic
       error: { found: expect.stringMatching(/^PATCH_ALREADY_APPLIED/) },
     });
     await expectNothingLeft(hosts, 1);
-  }, 120_000);
+  });
 
   test('what the patch says on the slave is what the client is told: a precheck that fails, an apply that fails', async () => {
     const hosts = await startHosts();
@@ -170,7 +170,7 @@ describe('"When a host wishes to apply a patch it will call `VDI.copy` to duplic
     );
     expect(await recordsOf(master, 'host_patch')).toEqual({});
     await expectNothingLeft(hosts, 2);
-  }, 120_000);
+  });
 
   test('a patch in a shared SR: the slave opens the copy there by its own path', async () => {
     const work = makeWorkspace();
@@ -195,7 +195,7 @@ describe('"When a host wishes to apply a patch it will call `VDI.copy` to duplic
     expect(appliedOn(slave)).toEqual([patch.uuid]);
     await expectUnmounted(slave);
     await expectUnmounted(master, slave);
-  }, 120_000);
+  });
 });
 
 test('"If the patch is still in the master\'s dom0 filesystem then it will fall back to the HTTP handler.": on the slave', async () => {
@@ -213,7 +213,7 @@ test('"If the patch is still in the master\'s dom0 filesystem then it will fall 
   expect(stdout).toContain(`applied ${patch.uuid}`);
   expect([appliedOn(master), appliedOn(slave)]).toEqual([[], [patch.uuid]]);
   await expectNothingLeft(hosts, 0);
-}, 120_000);
+});
 
 test('a slave whose keyrings are others refuses what its master has taken, from an SR and as a file', async () => {
   const hosts = await startHosts();
@@ -233,7 +233,7 @@ test('a slave whose keyrings are others refuses what its master has taken, from 
   await master.call('pool_patch.apply', ref, await hostRef(master, 'master'));
   expect(existsSync(ran)).toBe(true);
   await expectNothingLeft(hosts, 1);
-}, 120_000);
+});
 
 test('a task that is cancelled before the patch runs: nothing was run, and nothing is left', async () => {
   const hosts = await startHosts();
@@ -255,7 +255,7 @@ test('a task that is cancelled before the patch runs: nothing was run, and nothi
   expect(existsSync(ran)).toBe(false);
   expect(appliedOn(slave)).toEqual([]);
   await expectNothingLeft(hosts, 1);
-}, 120_000);
+});
 
 test('a slave that is killed while it applies: the client is told, then the pool, and it runs again only when somebody says so', async () => {
   const hosts = await startHosts();

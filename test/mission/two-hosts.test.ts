@@ -68,7 +68,7 @@ test('VDI.copy duplicates a patch to the local SR of another host, and back', as
   expect(disksIn(slave)).toEqual([]);
   expect(await slave.stop()).toBe(0);
   expect(await master.stop()).toBe(0);
-}, 120_000);
+});
 
 test('a shared SR is one SR with two PBDs, and the master uses its own access', async () => {
   const work = makeWorkspace();
@@ -84,7 +84,7 @@ test('a shared SR is one SR with two PBDs, and the master uses its own access', 
   await slave.kill();
   // Without the slave it is still there.
   expect(await digestOf(master, copy)).toBe(await digestOf(master, vdi));
-}, 120_000);
+});
 
 test('calls that are meant for the master answer HOST_IS_SLAVE, and clients go there', async () => {
   const master = await ServedPool.start(masterOptions());
@@ -122,7 +122,7 @@ test('calls that are meant for the master answer HOST_IS_SLAVE, and clients go t
   onTestFinished(() => client.disconnect().catch(() => undefined));
   const hosts = Object.values(client.objects.all).filter(({ $type }) => $type === 'host');
   expect(new Set(hosts.map(({ name_label: name }) => name))).toEqual(new Set(['master', 'slave']));
-}, 120_000);
+});
 
 const LOGIN = JSON.stringify({
   jsonrpc: '2.0',
@@ -182,7 +182,7 @@ test('a host that was ejected is forgotten, keeps its disks, and is told when it
     await Promise.resolve(slave.log.map(({ msg }) => String(msg)).join('\n'));
   const said = await eventually(words, (text) => text.includes('SESSION_AUTHENTICATION_FAILED'));
   expect(said).toContain('this host is not of its pool any more');
-}, 120_000);
+});
 
 test('who has a wrong password or certificate does not join', async () => {
   const master = await ServedPool.start(masterOptions());
@@ -197,4 +197,4 @@ test('who has a wrong password or certificate does not join', async () => {
   await expect(ServedPool.start({ ...options, arguments: others })).rejects.toThrow(/certificate/);
   await master.logIn();
   expect(Object.values(await recordsOf(master, 'host'))).toHaveLength(1);
-}, 120_000);
+});

@@ -5,7 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import { copyFileSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { beforeEach, describe, expect, test, vi } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 import { dynamicDiskHeader, hardDiskFooter } from '../../src/vhd/layout.js';
 import { MIB, TIB } from '../../src/units.js';
 import { change, dumpFile, listBlocks, listExtents, statFile } from './debugfs.js';
@@ -17,8 +17,6 @@ import { requireRoot, requireTool } from './require-tool.js';
 import { runJudge } from './run-judge.js';
 import { createSparse, flipByte, formatSample, readAt, sampleImage, writeAt } from './sample-image.js';
 import { temporaryFolder } from './temporary-folder.js';
-
-vi.setConfig({ testTimeout: 30_000 });
 
 const BLOCK_BYTES = 4096;
 const payload = randomBytes(100_001);

@@ -4,7 +4,7 @@
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, test, vi } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { planPatchImage } from '../../src/build/plan-image.js';
 import { describePlan, planRows } from '../../src/plan/describe.js';
 import { planFixedVhd, planRaw } from '../../src/plan/plan-raw.js';
@@ -14,8 +14,6 @@ import { GIB, KIB, MIB } from '../../src/units.js';
 import { requireTool } from '../oracles/require-tool.js';
 import { runJudge } from '../oracles/run-judge.js';
 import { handMadeFacts, identity } from './layouts.js';
-
-vi.setConfig({ testTimeout: 60_000 });
 
 const FOLDER = join(import.meta.dirname, '../../fixtures/plans');
 

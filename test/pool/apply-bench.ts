@@ -60,5 +60,5 @@ export function leaveMarker(place: PoolPlace, uuid: string, beganAt: string): vo
 }
 
 export async function waitFor(what: string, look: () => boolean): Promise<void> {
-  await expect.poll(look, { timeout: 20_000, interval: 10, message: what }).toBe(true);
+  await expect.poll(look, { interval: 10, message: what }).toBe(true);
 }

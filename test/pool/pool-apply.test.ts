@@ -78,7 +78,7 @@ test('all hosts that lack it, at the same time, each with a copy of its own wher
   const { answer } = other;
   other.answer = async () => {
     // Both copies are there at once.
-    await expect.poll(() => pool.database.getAll('VDI').length, { timeout: 10_000 }).toBe(3);
+    await expect.poll(() => pool.database.getAll('VDI').length).toBe(3);
     const { VDI } = pool.database.get('pool_patch', patch);
     seen = pool.database.all('VDI').flatMap(([ref, { uuid }]) => (ref === VDI ? [] : [uuid]));
     const { writeFileSync } = await import('node:fs');

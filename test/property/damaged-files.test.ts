@@ -3,7 +3,7 @@
  * all of their pieces ends, with findings or with errors of kind `image`; nothing else ever leaves the reader.
  */
 import fc from 'fast-check';
-import { describe, expect, test, vi } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { isPatchVdiError } from '../../src/errors.js';
 import { SUPERBLOCK_OFFSET_BYTES, superBlock } from '../../src/ext/layout.js';
 import { fileExtents } from '../../src/ext/file-extents.js';
@@ -11,8 +11,6 @@ import { readInode } from '../../src/ext/inode.js';
 import { walk } from '../../src/ext/paths.js';
 import { Disk, complaintsAbout } from '../ext/damage.js';
 import { fixtureBytes } from '../ext/fixture-images.js';
-
-vi.setConfig({ testTimeout: 120_000 });
 
 const IMAGES = [
   'ext4-hashed-root',

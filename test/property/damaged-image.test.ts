@@ -71,4 +71,4 @@ test('reading a damaged image ends with a result or with an error of kind image'
   );
   // The premise: both ends are met.
   expect(new Set(ends)).toEqual(new Set(['result', 'error']));
-}, 60_000);
+});

@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { beforeEach, describe, expect, test, vi } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 import { mapImage, payloadRange, type TemplateFacts } from '../../src/plan/image-map.js';
 import { announceRawPayload, planFixedVhd, planRaw } from '../../src/plan/plan-raw.js';
 import { announceVhdPayload, planVhd } from '../../src/plan/plan-vhd.js';
@@ -17,8 +17,6 @@ import { flipByte } from '../oracles/sample-image.js';
 import { temporaryFolder } from '../oracles/temporary-folder.js';
 import { BLOCK_BYTES, handMadeFacts, identity, layouts } from '../plan/layouts.js';
 import { guestImage, materialise, writeFile, writeSegment, type Write } from '../plan/materialise.js';
-
-vi.setConfig({ testTimeout: 60_000 });
 
 describe('what the guest sees, by qemu-img', () => {
   beforeEach((context) => requireTool(context, 'qemu-img'));

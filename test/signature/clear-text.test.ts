@@ -30,7 +30,7 @@ beforeAll(() => {
   alice = bench.key('Alice <alice@example.org>');
   bob = bench.key('Bob <bob@example.org>', 'rsa3072');
   policy = { keyrings: [bench.keyring(), bench.file(mallory.keyring())] };
-}, 60_000);
+});
 
 afterAll(() => bench.close());
 
@@ -210,7 +210,7 @@ describe('a bad message leaves nothing', () => {
     };
     const small = fc.uint8Array({ maxLength: 2 });
     await fc.assert(fc.asyncProperty(fc.nat(good.length), fc.nat(2), small, property), { numRuns: 150 });
-  }, 60_000);
+  });
 });
 
 describe('stopping leaves nothing', () => {
@@ -246,7 +246,7 @@ describe('stopping leaves nothing', () => {
       rmSync(path, { force: true });
     }
     expect([...outcomes].toSorted()).toEqual(['good', 'interrupted']);
-  }, 60_000);
+  });
 
   it('abort', async () => {
     const controller = new AbortController();

@@ -14,7 +14,7 @@ beforeAll(() => {
   alice = bench.key('Alice <alice@example.org>');
   bob = bench.key('Bob <bob@example.org>', 'rsa2048');
   ring = bench.keyring();
-}, 60_000);
+});
 
 afterAll(() => bench.close());
 

@@ -39,7 +39,7 @@ beforeAll(() => {
     '--import',
     bench.keyring([bob]),
   ]);
-}, 60_000);
+});
 
 afterAll(() => bench.close());
 

@@ -19,7 +19,7 @@ beforeAll(() => {
   byAlice = bench.sign('hello', [alice]);
   byBob = bench.sign('hello', [bob]);
   armored = bench.gpg(['--armor', '--export', alice.fingerprint]).toString();
-}, 60_000);
+});
 
 afterAll(() => bench.close());
 

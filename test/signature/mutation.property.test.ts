@@ -17,7 +17,7 @@ beforeAll(() => {
   bench = new OpenPgpBench();
   alice = bench.key('Alice <alice@example.org>');
   keyring = bench.keyring();
-}, 60_000);
+});
 
 afterAll(() => bench.close());
 

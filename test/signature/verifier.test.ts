@@ -18,7 +18,7 @@ beforeAll(() => {
   carol = bench.key('Carol <carol@example.org>');
   bench.gpg(['--quick-add-key', carol.fingerprint, 'ed25519', 'sign', 'never']);
   policy = { keyrings: [bench.keyring()] };
-}, 60_000);
+});
 
 afterAll(() => bench.close());
 

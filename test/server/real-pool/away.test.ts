@@ -31,7 +31,7 @@ test('while it is away its SRs are not attached; nothing is concluded; when it i
   const [vdi] = onlyVdi(pools);
   const disks = pools.disks();
   await pools.inner.stop();
-  await expect.poll(() => attached(pools), { timeout: 20_000 }).toEqual([false, false]);
+  await expect.poll(() => attached(pools)).toEqual([false, false]);
   expect((await upload(pools, await samplePatch('not now'))).stdout).toContain('HOST_HAS_NO_PATCH_SR');
   expect((await refused(pool.patches.download(patch.uuid))).code).toBe('CANNOT_FETCH_PATCH');
   expect((await refused(pool.vdis.destroy(vdi))).code).toBe('SR_HAS_NO_PBDS');
@@ -40,7 +40,7 @@ test('while it is away its SRs are not attached; nothing is concluded; when it i
   expect(onlyPatch(pools)[1].VDI).toBe(vdi);
   await pools.inner.start();
   // Its sessions are new ones: ours has ended, and is made again.
-  await expect.poll(() => attached(pools), { timeout: 20_000 }).toEqual([true, true]);
+  await expect.poll(() => attached(pools)).toEqual([true, true]);
   const out = join(pools.outer.folder, 'out');
   expect(await curl(pools.outer, `/pool_patch_download?uuid=${patch.uuid}`, '-f', '-o', out)).toMatchObject({
     exitCode: 0,
@@ -67,7 +67,7 @@ test('when it goes away while an upload comes, the half VDI goes when it is back
   const error = await refused(pool.patches.upload({ source: half(), contentLength: patch.bytes.length }));
   expect(error.code).toBe('SR_BACKEND_FAILURE');
   await pools.inner.start();
-  await expect.poll(() => pools.disks(), { timeout: 20_000 }).toEqual([keptDisk]);
+  await expect.poll(() => pools.disks()).toEqual([keptDisk]);
   await expect.poll(() => pool.database.all('VDI').length).toBe(1);
   expect(pools.inner.served.pool.database.all('VDI')).toHaveLength(1);
 });
