@@ -61,7 +61,7 @@ function resultOf(job: Job, written: WrittenImage): Omit<BuildResult, 'warnings'
     format: plan.format,
     filesystem: filesystemOf(job.options),
     virtualSize: plan.virtualSize,
-    outputLength: plan.totalLength,
+    outputLength: plan.outputLength,
     payloadLength: plan.payloadLength,
     scratchBytes: written.scratchBytes,
     filesystemUuid: identity.filesystemUuid,

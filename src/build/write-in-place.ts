@@ -95,7 +95,7 @@ export async function writeInPlace(job: Job): Promise<WrittenImage> {
     stop.signal.throwIfAborted();
     await new PlanWriter(seal, template.file, sink).finish();
     stop.signal.throwIfAborted();
-    await sink.commit(plan.totalLength);
+    await sink.commit(plan.outputLength);
     return { plan, identity, findings, scratchBytes: template.scratchBytes, spooled: false };
   } catch (error) {
     // The maker is disposed of next: none of its steps may be running then.

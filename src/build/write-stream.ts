@@ -46,12 +46,12 @@ export async function writeStream(job: Job): Promise<WrittenImage> {
   if (guard === undefined) {
     await template.checked;
     verified?.guard.requireScratch(template.scratchBytes);
-    await sink.begin?.(plan.totalLength);
+    await sink.begin?.(plan.outputLength);
     const writer = new PlanWriter(plan.entries, template.file, sink);
     await pumpUpload(job, verified?.source ?? job.source, undefined, 'write', writer.accept.bind(writer));
     await writer.finish();
   } else {
-    await sink.begin?.(plan.totalLength);
+    await sink.begin?.(plan.outputLength);
     const writer = new PlanWriter(body, template.file, sink);
     const payload = mapImage(template.facts).filter((range) => range.payloadOffset !== undefined);
     await pumpUpload(job, job.source, guard, 'write', writer.accept.bind(writer), new DecoyWatch(payload));
@@ -63,7 +63,7 @@ export async function writeStream(job: Job): Promise<WrittenImage> {
     await new PlanWriter(seal, template.file, sink).finish();
   }
   stop.signal.throwIfAborted();
-  await sink.commit(plan.totalLength);
+  await sink.commit(plan.outputLength);
   invariant(findings !== undefined, 'the upload was judged');
   return {
     plan,

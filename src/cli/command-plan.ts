@@ -24,13 +24,13 @@ async function plan(upload: string, raw: RawPlanOptions, context: CommandContext
     signal: context.interrupts.signal,
   });
   if (raw.json === true) {
-    const { format, virtualSize, payloadLength, totalLength } = made;
+    const { format, virtualSize, payloadLength, outputLength } = made;
     context.printJson({
       ok: true,
       format,
       virtualSize,
       payloadLength,
-      totalLength,
+      outputLength,
       totals: planTotals(made),
       segments: planRows(made),
     });

@@ -102,9 +102,9 @@ function printDryRun(
   raw: RawUploadOptions,
   context: CommandContext,
 ): void {
-  const { virtualSize, totalLength, payloadLength } = plan;
+  const { virtualSize, outputLength, payloadLength } = plan;
   if (raw.json === true) {
-    const sizes = { virtualSize, outputLength: totalLength, payloadLength };
+    const sizes = { virtualSize, outputLength, payloadLength };
     context.printJson({
       ok: true,
       dryRun: true,
@@ -118,7 +118,7 @@ function printDryRun(
   const fields = [
     ...placeFields(place),
     ['disk', `${describeBytes(virtualSize)}, before the SR rounds it up`],
-    ['to send', describeBytes(totalLength)],
+    ['to send', describeBytes(outputLength)],
     ['upload', describeBytes(payloadLength)],
   ] as const;
   const lines = [

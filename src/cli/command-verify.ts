@@ -5,7 +5,7 @@ import { describeBytes } from '../units.js';
 import { damage } from './command-inspect.js';
 import { environmentOfProcess } from './environment.js';
 import { exitCodeFor } from './exit-codes.js';
-import { findingLines } from './inspect-page.js';
+import { findingLines, missingFileText } from './inspect-page.js';
 import { addOpenOptions, withImage, type RawOpenOptions } from './opened-image.js';
 import type { CommandContext } from './program.js';
 import { startProgressBar } from './progress.js';
@@ -46,10 +46,17 @@ function signatureText(verified: VerifyReport): string {
     : 'not checked';
 }
 
-function page(verified: VerifyReport, columns: number): string[] {
-  const { report, structure, sha256 } = verified;
-  const { patch, findings } = report;
+function structureText({ structure, report: { findings } }: VerifyReport): string {
+  if (structure === 'good') return 'good';
+  const missing = missingFileText(findings);
+  if (missing !== undefined) return missing;
   const errors = findings.filter(({ severity }) => severity === 'error').length;
+  return `DAMAGED: ${errors} error${errors === 1 ? '' : 's'}`;
+}
+
+function page(verified: VerifyReport, columns: number): string[] {
+  const { report, sha256 } = verified;
+  const { patch, findings } = report;
   return [
     ...wrapWords(visible(report.image.name), columns),
     ...fieldLines(
@@ -57,7 +64,7 @@ function page(verified: VerifyReport, columns: number): string[] {
         [patch?.path.slice(1) ?? 'patch', patch === undefined ? 'cannot be read' : describeBytes(patch.size)],
         ['signature', signatureText(verified)],
         ['SHA-256', sha256],
-        ['structure', structure === 'good' ? 'good' : `DAMAGED: ${errors} error${errors === 1 ? '' : 's'}`],
+        ['structure', structureText(verified)],
       ],
       columns,
     ),

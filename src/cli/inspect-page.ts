@@ -20,11 +20,20 @@ function timeText(iso: string | undefined): string | undefined {
   return iso?.replace('T', ' ').replace(/(\.\d+)?Z$/, ' UTC');
 }
 
+/** When the only error is that the file is not there: the disk is good, and not what it was taken for. */
+export function missingFileText(findings: readonly Finding[]): string | undefined {
+  const [error, ...others] = findings.filter(({ severity }) => severity === 'error');
+  if (error?.code !== 'patch-missing' || others.length > 0) return undefined;
+  return `NO FILE ${visible(error.structure)}, and no damage found`;
+}
+
 function verdict({ findings, filesystem }: InspectReport): string {
   const errors = findings.filter(({ severity }) => severity === 'error').length;
   const warnings = findings.length - errors;
   const count = (number: number, word: string): string => `${number} ${word}${number === 1 ? '' : 's'}`;
   if (filesystem === undefined) return `NO FILE SYSTEM that can be read: ${count(errors, 'error')}`;
+  const missing = missingFileText(findings);
+  if (missing !== undefined) return missing;
   if (errors > 0)
     return `DAMAGED: ${count(errors, 'error')}${warnings > 0 ? `, ${count(warnings, 'warning')}` : ''}`;
   return warnings > 0 ? `no damage found, ${count(warnings, 'warning')}` : 'no damage found';

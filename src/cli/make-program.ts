@@ -13,6 +13,7 @@ import { serveCommand } from './command-serve.js';
 import { testCommand } from './command-test.js';
 import { uploadCommand } from './command-upload.js';
 import { verifyCommand } from './command-verify.js';
+import { refuseEmptyNames } from './empty-names.js';
 import { examplesText } from './examples.js';
 import { EXIT_MEANINGS } from './exit-codes.js';
 import type { CommandContext } from './program.js';
@@ -48,6 +49,7 @@ export function makeProgram(context: CommandContext, printErrors: boolean): Comm
     })
     // So that a command may have a --version of its own.
     .enablePositionalOptions()
+    .hook('preAction', (_program, command) => refuseEmptyNames(command))
     .showHelpAfterError(printErrors ? '(add --help for all options)' : false)
     .addCommand(buildCommand(context))
     .addCommand(planCommand(context))

@@ -17,7 +17,7 @@ export interface RawSignatureOptions {
 export function addKeyringOptions(command: Command): Command {
   return command
     .option(
-      '--keyring <path>',
+      '--keyring <file>',
       'public keys: a file (binary, armoured, keybox) or a gpg home folder (repeatable)',
       collect,
     )

@@ -135,12 +135,12 @@ export class FileSink implements Sink {
     }
   }
 
-  async commit(totalLength: number): Promise<void> {
+  async commit(outputLength: number): Promise<void> {
     invariant(this.#state === 'open', 'an output is committed once');
     try {
-      ftruncateSync(this.#fd, totalLength);
+      ftruncateSync(this.#fd, outputLength);
     } catch (error) {
-      throw writeFailure(this.name, totalLength, error);
+      throw writeFailure(this.name, outputLength, error);
     }
     await this.flush();
     this.#requireOurs(this.#temporaryPath);

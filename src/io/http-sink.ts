@@ -46,7 +46,7 @@ function afterNextPoll(): Promise<void> {
 class RequestBody extends WritableSink {
   readonly #request: ClientRequest;
   readonly #target: HttpTarget;
-  readonly #totalLength: number;
+  readonly #outputLength: number;
   readonly #stop: AbortController;
   #answer: Answer = { kind: 'none' };
   #queue: Write[] = [];
@@ -54,18 +54,18 @@ class RequestBody extends WritableSink {
   #handedOver = 0;
   #onAnswer: (() => void) | undefined;
 
-  constructor(target: HttpTarget, request: ClientRequest, totalLength: number, stop: AbortController) {
+  constructor(target: HttpTarget, request: ClientRequest, outputLength: number, stop: AbortController) {
     super(target.name, request, stop.signal);
     this.#stop = stop;
     this.#target = target;
     this.#request = request;
-    this.#totalLength = totalLength;
+    this.#outputLength = outputLength;
     request.on('response', (response) => this.#respond(response));
   }
 
   #respond(response: IncomingMessage): void {
     const { statusCode = 0 } = response;
-    trace('http', () => `${statusCode} after ${this.#handedOver} of ${this.#totalLength} bytes`);
+    trace('http', () => `${statusCode} after ${this.#handedOver} of ${this.#outputLength} bytes`);
     response.on('error', () => undefined);
     if (statusCode >= 200 && statusCode < 300) {
       this.#answer = { kind: 'begun' };
@@ -83,13 +83,13 @@ class RequestBody extends WritableSink {
 
   /** Some servers, XAPI's among them, send the head of a good answer first; it counts when it ends after the body. */
   #complete(response: IncomingMessage): void {
-    if (this.#handedOver < this.#totalLength) {
+    if (this.#handedOver < this.#outputLength) {
       const error = new PatchVdiError('sink', 'the server answered before it had everything', {
         context: {
           path: this.name,
           offset: this.#handedOver,
           found: `${response.statusCode} after ${this.#handedOver} bytes`,
-          expected: `an answer after ${this.#totalLength} bytes`,
+          expected: `an answer after ${this.#outputLength} bytes`,
         },
         leftBehind: INCOMPLETE,
       });
@@ -107,19 +107,19 @@ class RequestBody extends WritableSink {
     return new PatchVdiError('sink', 'the server does not take the image', {
       context: { operation: 'PUT', path: this.name, found, expected: 'a status of 200 to 299' },
       ...(redirect ? { hint: 'a PUT is not sent twice: give the URL of the Location yourself' } : {}),
-      leftBehind: this.#handedOver < this.#totalLength ? INCOMPLETE : UNDECIDED,
+      leftBehind: this.#handedOver < this.#outputLength ? INCOMPLETE : UNDECIDED,
     });
   }
 
   protected override explain(cause: Error): PatchVdiError | Promise<PatchVdiError> {
     if (this.#answer.kind === 'refusal') return this.#answer.error;
-    const all = this.#handedOver === this.#totalLength;
+    const all = this.#handedOver === this.#outputLength;
     const failure = connectionFailure(
       'sink',
       'the connection to the server broke',
       this.#target,
       cause,
-      `after ${this.#handedOver} of ${this.#totalLength} bytes`,
+      `after ${this.#handedOver} of ${this.#outputLength} bytes`,
     );
     return new PatchVdiError('sink', failure.message, {
       context: { ...failure.context, expected: 'an answer after the last byte' },
@@ -177,8 +177,8 @@ class RequestBody extends WritableSink {
     await super.flush();
   }
 
-  override async commit(totalLength: number): Promise<void> {
-    await super.commit(totalLength);
+  override async commit(outputLength: number): Promise<void> {
+    await super.commit(outputLength);
     this.#request.end();
     if (this.#answer.kind === 'complete') return;
     await this.until((done) => (this.#onAnswer = done));
@@ -187,7 +187,7 @@ class RequestBody extends WritableSink {
   override async discard(): Promise<void> {
     await super.discard();
     this.#request.on('error', () => undefined);
-    if (this.#answer.kind !== 'complete' || this.#handedOver < this.#totalLength) this.#request.destroy();
+    if (this.#answer.kind !== 'complete' || this.#handedOver < this.#outputLength) this.#request.destroy();
   }
 }
 
@@ -214,10 +214,10 @@ export class HttpSink implements Sink {
     this.#stop = stop;
   }
 
-  async begin(totalLength: number): Promise<void> {
-    trace('http', `PUT ${this.name}, ${totalLength} bytes`);
-    const request = await startRequest(this.#target, 'PUT', { 'content-length': totalLength });
-    this.#body = new RequestBody(this.#target, request, totalLength, this.#stop);
+  async begin(outputLength: number): Promise<void> {
+    trace('http', `PUT ${this.name}, ${outputLength} bytes`);
+    const request = await startRequest(this.#target, 'PUT', { 'content-length': outputLength });
+    this.#body = new RequestBody(this.#target, request, outputLength, this.#stop);
     await this.#body.connected();
   }
 
@@ -242,8 +242,8 @@ export class HttpSink implements Sink {
     return this.#begun().flush();
   }
 
-  commit(totalLength: number): Promise<void> {
-    return this.#begun().commit(totalLength);
+  commit(outputLength: number): Promise<void> {
+    return this.#begun().commit(outputLength);
   }
 
   async discard(): Promise<void> {

@@ -161,8 +161,8 @@ export class WatchedSink implements Sink {
     return wait.finally(this.#end);
   }
 
-  async begin(totalLength: number): Promise<void> {
-    if (this.#inner.begin !== undefined) await this.#watch(this.#inner.begin(totalLength));
+  async begin(outputLength: number): Promise<void> {
+    if (this.#inner.begin !== undefined) await this.#watch(this.#inner.begin(outputLength));
   }
 
   write(bytes: Uint8Array, position: number, done?: () => void): void {
@@ -186,8 +186,8 @@ export class WatchedSink implements Sink {
     return this.#watch(this.#inner.flush());
   }
 
-  commit(totalLength: number): Promise<void> {
-    return this.#watch(this.#inner.commit(totalLength));
+  commit(outputLength: number): Promise<void> {
+    return this.#watch(this.#inner.commit(outputLength));
   }
 
   discard(): Promise<void> {

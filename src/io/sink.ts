@@ -10,7 +10,7 @@ export interface Sink {
   /** Only for outputs that are disks of their own: the bytes that the image must have, a multiple of 2 MiB. */
   readonly imageBytes?: number;
   /** Before the first byte, where the length of the whole output must be told first. */
-  begin?(totalLength: number): Promise<void>;
+  begin?(outputLength: number): Promise<void>;
   /**
    * Only for outputs that hold something old: destroys it. Called before the first write, once there is something to
    * write.
@@ -35,8 +35,8 @@ export interface Sink {
   drained(): Promise<void> | undefined;
   /** Everything written so far is stored (file) or handed over (stream). */
   flush(): Promise<void>;
-  /** The output is complete and gets its final name; `totalLength` bytes. */
-  commit(totalLength: number): Promise<void>;
+  /** The output is complete and gets its final name; `outputLength` bytes. */
+  commit(outputLength: number): Promise<void>;
   /** Gives up: nothing stays under any name (file), nothing more is sent (stream). Safe at any time, also after commit. */
   discard(): Promise<void>;
 }

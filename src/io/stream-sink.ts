@@ -37,10 +37,10 @@ abstract class OrderedSink implements Sink {
     }
   }
 
-  async commit(totalLength: number): Promise<void> {
+  async commit(outputLength: number): Promise<void> {
     invariant(
-      this.#position === totalLength,
-      `the stream got ${totalLength} bytes (it got ${this.#position})`,
+      this.#position === outputLength,
+      `the stream got ${outputLength} bytes (it got ${this.#position})`,
     );
     await this.flush();
   }

@@ -169,7 +169,7 @@ function structureAt(plan: Plan, offset: number): Pick<FirstDifference, 'structu
       start += part.length;
     }
   }
-  return { structure: 'behind the end', offsetInStructure: offset - plan.totalLength };
+  return { structure: 'behind the end', offsetInStructure: offset - plan.outputLength };
 }
 
 /** An image that the options of a build cannot describe is one that no build has made. */

@@ -49,7 +49,7 @@ export function planTotals(plan: Plan): Readonly<Record<SegmentContent['kind'], 
 export function describePlan(plan: Plan): string {
   const totals = planTotals(plan);
   const head = [
-    `${plan.format}, ${plan.totalLength} bytes, for a disk of ${plan.virtualSize} bytes`,
+    `${plan.format}, ${plan.outputLength} bytes, for a disk of ${plan.virtualSize} bytes`,
     `payload ${totals.payload}, template ${totals.template}, literal ${totals.literal}, zeros ${totals.zeros}`,
     '',
     `${'offset'.padStart(14)} ${'length'.padStart(14)} ${'times'.padStart(7)}  ${'kind'.padEnd(8)} segment`,

@@ -68,6 +68,6 @@ export function planFixedVhd(facts: TemplateFacts, identity: VhdIdentity): Plan 
   appendImage(list, facts);
   const bytes = encodeFixedFooter(virtualSize, identity);
   list.append('seal', [{ name: 'footer', length: bytes.length, content: { kind: 'literal', bytes } }]);
-  const totalLength = virtualSize + bytes.length;
-  return { format: 'vhd-fixed', virtualSize, payloadLength, ...list.finish(totalLength, payloadLength) };
+  const outputLength = virtualSize + bytes.length;
+  return { format: 'vhd-fixed', virtualSize, payloadLength, ...list.finish(outputLength, payloadLength) };
 }

@@ -168,6 +168,6 @@ export function planVhd(facts: TemplateFacts, identity: VhdIdentity): Plan {
   for (const run of inFileOrder) appendRun(list, run);
   list.append('seal', [literal('footer', footer)]);
 
-  const totalLength = firstBlockOffset + blockCount * BLOCK_STRIDE_BYTES + footer.length;
-  return { format: 'vhd', virtualSize, payloadLength, ...list.finish(totalLength, payloadLength) };
+  const outputLength = firstBlockOffset + blockCount * BLOCK_STRIDE_BYTES + footer.length;
+  return { format: 'vhd', virtualSize, payloadLength, ...list.finish(outputLength, payloadLength) };
 }

@@ -49,11 +49,11 @@ export interface PlanEntry {
   readonly parts: readonly SegmentDraft[];
 }
 
-/** The finished list: its segments follow each other without gaps from byte 0 to `totalLength`. */
+/** The finished list: its segments follow each other without gaps from byte 0 to `outputLength`. */
 export interface PlanSegments {
   readonly entries: readonly PlanEntry[];
   /** Exact length of the output in bytes. */
-  readonly totalLength: number;
+  readonly outputLength: number;
 }
 
 /** Segments of the payload in one repetition, in bytes. */
@@ -129,17 +129,17 @@ export class SegmentList {
     return this.#entries;
   }
 
-  /** The finished list; `totalLength` and `payloadLength` are what the caller computed on its own. */
-  finish(totalLength: number, payloadLength: number): PlanSegments {
+  /** The finished list; `outputLength` and `payloadLength` are what the caller computed on its own. */
+  finish(outputLength: number, payloadLength: number): PlanSegments {
     invariant(
-      this.#length === totalLength,
-      `the segments add up to ${totalLength} bytes (they do to ${this.#length})`,
+      this.#length === outputLength,
+      `the segments add up to ${outputLength} bytes (they do to ${this.#length})`,
     );
     invariant(
       this.#payloadLength === payloadLength,
       `they hold ${payloadLength} bytes of payload (${this.#payloadLength})`,
     );
-    return { entries: this.#entries, totalLength };
+    return { entries: this.#entries, outputLength };
   }
 }
 

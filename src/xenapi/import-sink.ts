@@ -83,8 +83,8 @@ class ImportBody extends WritableSink {
     this.#stop.abort(error);
   }
 
-  override async commit(totalLength: number): Promise<void> {
-    await super.commit(totalLength);
+  override async commit(outputLength: number): Promise<void> {
+    await super.commit(outputLength);
     this.#allSent = true;
     this.#put.request.end();
   }
@@ -136,7 +136,7 @@ export class ImportSink implements Sink {
   /** The body, given up when it takes nothing for too long. The task has a patience of its own. */
   #watched: WatchedSink | undefined;
   #sent = 0;
-  #totalLength: number | undefined;
+  #outputLength: number | undefined;
   #sealed = false;
 
   constructor(options: ImportSinkOptions) {
@@ -145,12 +145,12 @@ export class ImportSink implements Sink {
     this.imageBytes = options.imageBytes;
   }
 
-  async begin(totalLength: number): Promise<void> {
+  async begin(outputLength: number): Promise<void> {
     const { connection, vdi, task, format, stop } = this.#options;
     const query = { vdi, format, task_id: task };
-    this.#totalLength = totalLength;
-    const put = await connection.openPut(PATH, query, totalLength, stop.signal);
-    trace('xenapi', () => `${put.address.name} takes ${totalLength} bytes`);
+    this.#outputLength = outputLength;
+    const put = await connection.openPut(PATH, query, outputLength, stop.signal);
+    trace('xenapi', () => `${put.address.name} takes ${outputLength} bytes`);
     this.#body = new ImportBody(this.name, put, stop, (cause) => this.#explain(cause));
     this.#watched = new WatchedSink(this.#body, connection.timeouts.stall, stop);
     void this.#watchTask(this.#body);
@@ -205,8 +205,8 @@ export class ImportSink implements Sink {
   #count(bytes: number): void {
     this.#sent = bytes;
     const { watch } = this.#options;
-    if (this.#totalLength !== undefined) watch?.sent(bytes, this.#totalLength);
-    if (bytes === this.#totalLength) this.#sealed = true;
+    if (this.#outputLength !== undefined) watch?.sent(bytes, this.#outputLength);
+    if (bytes === this.#outputLength) this.#sealed = true;
   }
 
   write(bytes: Uint8Array, position: number, done?: () => void): void {
@@ -230,8 +230,8 @@ export class ImportSink implements Sink {
   /* jscpd:ignore-end */
 
   /** @throws XenApiError when the task fails; PatchVdiError `sink` when it does not end */
-  async commit(totalLength: number): Promise<void> {
-    await this.#begun().commit(totalLength);
+  async commit(outputLength: number): Promise<void> {
+    await this.#begun().commit(outputLength);
     this.#watch.abort();
     const body = this.#body;
     invariant(body !== undefined, 'what is watched is there');

@@ -8,20 +8,9 @@ import { Help, type Command } from 'commander';
 import { describe, expect, test } from 'vitest';
 import { EXAMPLES, examplesText, wordsTo } from '../../src/cli/examples.js';
 import { makeProgram, withSubcommands } from '../../src/cli/make-program.js';
-import type { CommandContext } from '../../src/cli/program.js';
 import { runJudge } from '../oracles/run-judge.js';
 import { temporaryFolder } from '../oracles/temporary-folder.js';
-
-const NEVER = (): never => {
-  throw new Error('nothing is run here');
-};
-const CONTEXT: CommandContext = {
-  interrupts: { signal: new AbortController().signal, stoppedBy: undefined, defect: undefined },
-  useJson: NEVER,
-  printJson: NEVER,
-  exitWith: NEVER,
-  exitDifferent: NEVER,
-};
+import { CONTEXT } from './context.js';
 
 function commandsByWords(program: Command): Map<string, Command> {
   return new Map(withSubcommands(program).map((command) => [wordsTo(command), command]));

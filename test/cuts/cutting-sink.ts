@@ -56,9 +56,9 @@ export class CuttingSink implements Sink {
     await this.#sink.flush();
   }
 
-  async commit(totalLength: number): Promise<void> {
+  async commit(outputLength: number): Promise<void> {
     if (this.#point !== undefined) throw new Cut();
-    await this.#sink.commit(totalLength);
+    await this.#sink.commit(outputLength);
   }
 
   discard(): Promise<void> {

@@ -38,6 +38,20 @@ test('a list that is not whole ends with 6, and says why beside it', async () =>
   expect(JSON.parse(asJson.stdout)).toMatchObject({ healthy: false, files: [] });
 });
 
+test('a good disk without the file that was asked for is not called damaged, nor is it called good', async () => {
+  const work = workspace();
+  const path = disk(work);
+  for (const args of [['inspect'], ['verify', '--structure-only']]) {
+    const ended = await runCli(work, [...args, path, '--path', '/nope']);
+    expect(ended.exitCode).toBe(6);
+    expect(ended.stdout).toMatch(/ {2}(?:health|structure) +NO FILE \/nope, and no damage found\n/);
+    expect(ended.stdout).toContain('error: /nope (patch-missing)');
+  }
+  // With damage beside it, it is damage.
+  change(path, 'ssv free_blocks_count 1', 'rm patch');
+  expect((await runCli(work, ['inspect', path])).stdout).toMatch(/DAMAGED: \d+ errors/);
+});
+
 test('two disks that are damaged in the same way are not called the same', async () => {
   const work = workspace();
   const path = withoutRoot(work);

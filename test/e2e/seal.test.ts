@@ -30,14 +30,14 @@ test('a streamed VHD that ends at any boundary of its segments, or a byte before
   expect(await usesOf(image, 'vhd')).toEqual(USEFUL);
 
   const planned = await runCli(work, ['plan', upload, '--format', 'vhd', '--json', ...FIXED.slice(1)]);
-  const { segments, totalLength } = JSON.parse(planned.stdout) as { segments: Row[]; totalLength: number };
-  expect(statSync(image).size).toBe(totalLength);
+  const { segments, outputLength } = JSON.parse(planned.stdout) as { segments: Row[]; outputLength: number };
+  expect(statSync(image).size).toBe(outputLength);
   const superblock = segments.find(
     (row) => row.sealed && row.name !== 'sector bitmap' && row.name !== 'alignment',
   );
   // The block with the superblock is the last one: until its first 4 KiB are there, nothing mounts.
   const sealStart = superblock?.offset ?? 0;
-  expect(sealStart).toBeGreaterThan(totalLength - 2 * MIB - 8192);
+  expect(sealStart).toBeGreaterThan(outputLength - 2 * MIB - 8192);
 
   const boundaries = [...new Set(segments.map((row) => row.offset)), sealStart + 1024];
   expect(boundaries.length).toBeGreaterThan(10);
@@ -45,7 +45,7 @@ test('a streamed VHD that ends at any boundary of its segments, or a byte before
     const cut = work.output('cut.vhd');
     copyFileSync(image, cut);
     truncateSync(cut, length);
-    expect(await usesOf(cut, 'vhd'), `${length} of ${totalLength} bytes`).toMatchObject(USELESS);
+    expect(await usesOf(cut, 'vhd'), `${length} of ${outputLength} bytes`).toMatchObject(USELESS);
   }
 });
 

@@ -47,7 +47,7 @@ export function writeSegment(write: Write, { offset, length, content }: Omit<Seg
 
 /** Carries out a plan in the plainest way, without the writer of the product. */
 export function materialise(plan: Plan, path: string): string {
-  return writeFile(path, plan.totalLength, (write) => {
+  return writeFile(path, plan.outputLength, (write) => {
     for (const segment of expandEntries(plan.entries)) writeSegment(write, segment);
   });
 }

@@ -73,8 +73,8 @@ describe('what was appended', () => {
     const list = begun();
     list.append('payload', [zeros(4), payload(6, 60)], 3);
     list.append('seal', [literal(2), template(8, 4096)]);
-    const { entries, totalLength } = list.finish(140, 78);
-    expect(totalLength).toBe(140);
+    const { entries, outputLength } = list.finish(140, 78);
+    expect(outputLength).toBe(140);
     expect(entries.map(({ turn, offset, count, stride }) => ({ turn, offset, count, stride }))).toEqual([
       { turn: 'metadata', offset: 0, count: 1, stride: 40 },
       { turn: 'payload', offset: 40, count: 1, stride: 60 },

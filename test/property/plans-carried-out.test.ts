@@ -56,7 +56,7 @@ describe('an output that can seek', () => {
   /** Writes the payload where it was announced, until it ends; then the body; then the seal. */
   function inTheOrderOfTurns(plan: Plan, announced: readonly PlanEntry[], path: string): string {
     const { body, seal } = emissionAfterPayload(plan, announced);
-    return writeFile(path, plan.totalLength, (write) => {
+    return writeFile(path, plan.outputLength, (write) => {
       writePayload(write, plan.payloadLength, announced);
       for (const segment of expandEntries([...body, ...seal])) writeSegment(write, segment);
     });

@@ -65,9 +65,9 @@ describe.each(FORMATS)('every plan of a %s', (_name, planOf) => {
         expect(length).toBeGreaterThan(0);
         end += length;
       }
-      expect(end).toBe(plan.totalLength);
+      expect(end).toBe(plan.outputLength);
       const totals = planTotals(plan);
-      expect(totals.literal + totals.payload + totals.template + totals.zeros).toBe(plan.totalLength);
+      expect(totals.literal + totals.payload + totals.template + totals.zeros).toBe(plan.outputLength);
     });
   });
 
@@ -171,7 +171,7 @@ describe('every plan of a VHD', () => {
       fc.property(layouts, (facts) => {
         for (const plan of [planFixedVhd(facts, identity), planVhd(facts, identity)]) {
           const last = plan.entries.at(-1);
-          expect(last).toMatchObject({ turn: 'seal', offset: plan.totalLength - FOOTER_BYTES });
+          expect(last).toMatchObject({ turn: 'seal', offset: plan.outputLength - FOOTER_BYTES });
           expect(last?.parts[0]?.name).toBe('footer');
         }
         const segments = segmentsOf(planVhd(facts, identity));
