@@ -12,6 +12,7 @@ import {
   type BuildOptions,
 } from './options.js';
 import type { Sink } from '../io/sink.js';
+import { imageTimeSeconds } from './identity.js';
 import { openSink, openSource, type SinkNeeds } from './places.js';
 import { refuseReplacingInputs } from './inputs.js';
 import { refuseEmpty } from './plan-image.js';
@@ -156,7 +157,8 @@ async function openJob(
   const sink = await openOutput({ format: options.format, imageBytes, environment }, stop);
   cleanup.add(() => sink.discard());
   const virtualSize = sink.imageBytes ?? imageBytes;
-  return { options, environment, stop, source, sink, cleanup, virtualSize };
+  const timeSeconds = imageTimeSeconds(options);
+  return { options, environment, stop, source, sink, cleanup, virtualSize, timeSeconds };
 }
 
 /** The same error, telling what the output itself knows about what is left, and what could not be cleaned up. */

@@ -130,7 +130,7 @@ export class Ext2Maker implements ImageMaker {
     sizeBytes: number,
     identity: ImageIdentity,
   ): Promise<void> {
-    const timeSeconds = identity.epochSeconds ?? Math.floor(Date.now() / 1000);
+    const { timeSeconds } = identity;
     const file = openRandomAccess(imagePath);
     try {
       await readTemplate(file, async (filesystem) => {

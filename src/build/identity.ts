@@ -7,8 +7,8 @@ export interface ImageIdentity {
   readonly hashSeed: string;
   readonly vhdUuid: string;
   readonly label: string;
-  /** Seconds since 1970 for every timestamp; undefined means the clock. */
-  readonly epochSeconds: number | undefined;
+  /** Seconds since 1970, for every timestamp. */
+  readonly timeSeconds: number;
 }
 
 /** What tells one image from another. What is left out is random, or made from the epoch if there is one. */
@@ -95,29 +95,36 @@ export function checkIdentity(request: IdentityRequest): void {
   checkEpoch(request.sourceDateEpoch);
 }
 
+/** The one time of an image, in seconds since 1970: what was asked for, else now. @throws PatchVdiError `usage` */
+export function imageTimeSeconds({ sourceDateEpoch }: IdentityRequest): number {
+  return checkEpoch(sourceDateEpoch) ?? Math.floor(Date.now() / 1000);
+}
+
 /**
  * The identity of an image: what was asked for, else made from the epoch and the image's shape (same inputs, same
  * bytes), else random. The format is not part of the file system's: a VHD holds the same disk as the raw image.
  *
  * @param shape everything that the bytes of the disk depend on besides the upload: sizes, file system
+ * @param timeSeconds of all that belongs to the image, so asked for once
  * @throws PatchVdiError `usage`
  */
 export function imageIdentity(
   request: IdentityRequest,
   shape: readonly (string | number)[],
   format = 'raw',
+  timeSeconds = imageTimeSeconds(request),
 ): ImageIdentity {
-  const epochSeconds = checkEpoch(request.sourceDateEpoch);
+  const isRandom = checkEpoch(request.sourceDateEpoch) === undefined;
   const label = checkLabel(request.label ?? '');
   const make = (role: string): string =>
-    epochSeconds === undefined
+    isRandom
       ? withVersion(randomBytes(16), 4)
-      : uuidFromName(JSON.stringify([role, epochSeconds, label, ...shape]));
+      : uuidFromName(JSON.stringify([role, timeSeconds, label, ...shape]));
   return {
     filesystemUuid: checkUuid('the file system UUID', request.uuid) ?? make('file system'),
     hashSeed: checkUuid('the hash seed', request.hashSeed) ?? make('hash seed'),
     vhdUuid: checkUuid('the VHD UUID', request.vhdUuid) ?? make(`vhd ${format}`),
     label,
-    epochSeconds,
+    timeSeconds,
   };
 }

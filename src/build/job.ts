@@ -25,6 +25,8 @@ export interface Job {
   readonly cleanup: Cleanup;
   /** Bytes of the image. */
   readonly virtualSize: number;
+  /** Of the image, in seconds since 1970. */
+  readonly timeSeconds: number;
 }
 
 /** An image that is complete, under its final name. */
@@ -49,7 +51,7 @@ export interface VerifiedUpload {
 export async function openMaker(job: Job): Promise<ImageMaker> {
   const maker = await openImageMaker(filesystemOf(job.options), job.virtualSize, {
     environment: job.environment,
-    epochSeconds: job.options.sourceDateEpoch,
+    epochSeconds: job.timeSeconds,
     abortSignal: job.stop.signal,
   });
   job.cleanup.add(() => maker.dispose());

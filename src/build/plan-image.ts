@@ -3,7 +3,7 @@ import type { TemplateFacts } from '../plan/image-map.js';
 import { planFixedVhd, planRaw } from '../plan/plan-raw.js';
 import { planVhd } from '../plan/plan-vhd.js';
 import type { ImageFormat, Plan } from '../plan/plan.js';
-import { uuidBytes, imageIdentity, type ImageIdentity } from './identity.js';
+import { imageIdentity, imageTimeSeconds, uuidBytes, type ImageIdentity } from './identity.js';
 import {
   checkImageOptions,
   filesystemOf,
@@ -18,15 +18,20 @@ import { openImageMaker } from './open-maker.js';
 /** The identity of an image for an upload of that length; one place, so that plan and build agree. */
 export function identityFor(
   options: ImageOptions,
+  timeSeconds: number,
   virtualSize: number,
   payloadLength: number,
 ): ImageIdentity {
-  return imageIdentity(options, [virtualSize, payloadLength, filesystemOf(options)], options.format);
+  return imageIdentity(
+    options,
+    [virtualSize, payloadLength, filesystemOf(options)],
+    options.format,
+    timeSeconds,
+  );
 }
 
 export function planFor(format: ImageFormat, facts: TemplateFacts, identity: ImageIdentity): Plan {
-  const createdSeconds = identity.epochSeconds ?? Math.floor(Date.now() / 1000);
-  const vhdIdentity = { uniqueId: uuidBytes(identity.vhdUuid), createdSeconds };
+  const vhdIdentity = { uniqueId: uuidBytes(identity.vhdUuid), createdSeconds: identity.timeSeconds };
   switch (format) {
     case 'raw':
       return planRaw(facts);
@@ -74,10 +79,11 @@ export async function planPatchImage(options: PlanOptions): Promise<Plan> {
   }
   refuseEmpty(contentLength, name);
   const virtualSize = imageSize(contentLength, requestedSize);
-  const identity = identityFor(options, virtualSize, contentLength);
+  const timeSeconds = imageTimeSeconds(options);
+  const identity = identityFor(options, timeSeconds, virtualSize, contentLength);
   const maker = await openImageMaker(filesystemOf(options), virtualSize, {
     environment: toolEnvironment(options.environment),
-    epochSeconds: identity.epochSeconds,
+    epochSeconds: timeSeconds,
     abortSignal: options.signal,
   });
   try {

@@ -44,7 +44,7 @@ interface MadeTemplate {
 }
 
 async function makeTemplate(job: Job, maker: ImageMaker, payloadLength: number): Promise<MadeTemplate> {
-  const identity = identityFor(job.options, job.virtualSize, payloadLength);
+  const identity = identityFor(job.options, job.timeSeconds, job.virtualSize, payloadLength);
   return { template: await maker.make(payloadLength, identity), identity };
 }
 

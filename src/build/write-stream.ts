@@ -31,7 +31,7 @@ export async function writeStream(job: Job): Promise<WrittenImage> {
   const payloadLength = verified === undefined ? job.source.contentLength : verified.source.contentLength;
   invariant(payloadLength !== undefined, 'a verified upload has a length');
 
-  const identity = identityFor(options, job.virtualSize, payloadLength);
+  const identity = identityFor(options, job.timeSeconds, job.virtualSize, payloadLength);
   const template = await (await openMaker(job)).make(payloadLength, identity);
   const plan = planFor(options.format, template.facts, identity);
   trace('plan', () => `\n${describePlan(plan)}`);

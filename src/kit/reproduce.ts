@@ -135,12 +135,10 @@ async function recipeOf(image: Image, options: ReproduceOptions): Promise<Recipe
       : []),
     ...(writtenSeconds === epoch
       ? []
-      : [
-          `Its superblock was last written at ${writtenSeconds ?? 0}, not at ${epoch}: changed since, or built without an epoch.`,
-        ]),
+      : [`Its superblock was last written at ${writtenSeconds ?? 0}, not at ${epoch}: changed since.`]),
     ...(ids === undefined || ids.createdSeconds === epoch
       ? []
-      : [`The VHD was made at ${ids.createdSeconds}, its file system at ${epoch}: built without an epoch.`]),
+      : [`The VHD was made at ${ids.createdSeconds}, its file system at ${epoch}: a build has one time.`]),
   ];
   return {
     notes,

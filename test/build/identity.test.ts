@@ -72,7 +72,9 @@ describe('the identity of an image', () => {
   test('without an epoch is random, version 4', () => {
     const [one, other] = [imageIdentity({}, shape), imageIdentity({}, shape)];
     expect(one.filesystemUuid).not.toBe(other.filesystemUuid);
-    expect(one.epochSeconds).toBeUndefined();
+    // Its time is now, or what it is told for all that belongs to it.
+    expect(Math.abs(one.timeSeconds - Date.now() / 1000)).toBeLessThan(1000);
+    expect(imageIdentity({}, shape, 'raw', 7).timeSeconds).toBe(7);
     for (const uuid of [one.filesystemUuid, one.hashSeed, one.vhdUuid]) {
       expect(uuid).toMatch(UUID);
       expect(uuid[14]).toBe('4');

@@ -25,7 +25,7 @@ async function openMaker(virtualSize: number) {
   const folder = temporaryFolder();
   const environment = { searchPath: DEFAULT_SEARCH_PATH, temporaryFolder: folder };
   const stop = new AbortController();
-  const call = { environment, epochSeconds: identity.epochSeconds, abortSignal: stop.signal };
+  const call = { environment, epochSeconds: identity.timeSeconds, abortSignal: stop.signal };
   const maker = await Ext4Maker.open(virtualSize, call);
   onTestFinished(async () => {
     // e2fsck takes longest, and its opinion is asked elsewhere.

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { Cleanup } from '../../src/build/cleanup.js';
 import { type BuildOptions } from '../../src/build/options.js';
 import { openSource } from '../../src/build/places.js';
+import { imageTimeSeconds } from '../../src/build/identity.js';
 import { imageSize } from '../../src/build/size-rule.js';
 import { writeInPlace } from '../../src/build/write-in-place.js';
 import { writeStream } from '../../src/build/write-stream.js';
@@ -48,7 +49,8 @@ export async function cutBuild(
   cleanup.add(() => source.close());
   const environment = { searchPath: DEFAULT_SEARCH_PATH, temporaryFolder: build.temporaryFolder };
   const virtualSize = imageSize(source.contentLength, undefined);
-  const job = { options, environment, stop, source, sink, cleanup, virtualSize };
+  const timeSeconds = imageTimeSeconds(options);
+  const job = { options, environment, stop, source, sink, cleanup, virtualSize, timeSeconds };
   try {
     await (sink.seekable ? writeInPlace(job) : writeStream(job));
   } catch (error) {

@@ -3,6 +3,7 @@ import { gunzipSync } from 'node:zlib';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type { Reproduction } from '../../src/kit/reproduce.js';
+import { fakeTools } from '../faults/fake-tools.js';
 import { mustBuild, runCli } from './cli.js';
 import { uploadBytes } from './uploads.js';
 import { workspace, type Workspace } from './workspace.js';
@@ -40,6 +41,24 @@ describe.for(['raw', 'vhd', 'vhd-fixed'])('%s', (format) => {
       expect(work.outputs()).toEqual([`x.${format}`]);
     },
   );
+});
+
+test.for([
+  ['ext4', 'file'],
+  ['ext2', 'file'],
+  ['ext4', 'stream'],
+] as const)('%s into a %s, without an epoch: one build has one time, however long it takes', async ([fs, into]) => {
+  const work = workspace();
+  const image = work.output('x.vhd');
+  const upload = work.input('upload', uploadBytes(300_001));
+  const slow = 'sleep 1.1; exec REAL "$@"';
+  const env = fakeTools(work, { mke2fs: slow, debugfs: slow, e2fsck: slow });
+  const args = [upload, '--format', 'vhd', '--filesystem', fs, '--allow-unsigned'];
+  if (into === 'file') await mustBuild(work, [...args, '-o', image], { env });
+  else await mustBuild(work, args, { env, stdout: { path: image, through: 'pipe' } });
+  const { exitCode, made } = await reproduce(work, image);
+  expect(made).toMatchObject({ same: true, differentBytes: 0, notes: [] });
+  expect(exitCode).toBe(0);
 });
 
 /** One changed byte at a place outside the upload: where, and what is named. */
