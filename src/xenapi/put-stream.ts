@@ -1,5 +1,5 @@
 import type { ClientRequest, IncomingMessage } from 'node:http';
-import { PatchVdiError } from '../errors.js';
+import { PatchVdiError, isPatchVdiError, restate } from '../errors.js';
 import type { UploadSource } from '../io/chunk.js';
 import { StallClock, describeSilence } from '../io/idle-timeout.js';
 import { untilAborted } from '../io/until-aborted.js';
@@ -57,7 +57,7 @@ class Upload {
     this.answer.then(
       ({ statusCode }) => {
         // It may answer as soon as it has the last byte, before the source has said that this was the last.
-        if (statusCode === 200 && this.#isAllSent()) return;
+        if (statusCode === 200 && this.isAllSent()) return;
         this.#stop.abort(ANSWERED);
         // The rest of the answer must come, too.
         this.#clock.start();
@@ -107,6 +107,8 @@ class Upload {
     } catch (error) {
       // The answer, or what broke the connection, is told by whoever waits for that.
       if (signal.aborted) return;
+      // What the source says of the end comes too late when the server may have what it takes for all.
+      if (this.isAllSent() && isPatchVdiError(error)) throw restate(error, { leftBehind: UNKNOWN_OUTCOME });
       throw error;
     }
     if (signal.aborted) return;
@@ -130,7 +132,7 @@ class Upload {
           found: `more than ${contentLength} bytes`,
           expected: `${contentLength} bytes`,
         },
-        leftBehind: this.#isAllSent() ? UNKNOWN_OUTCOME : INCOMPLETE,
+        leftBehind: this.isAllSent() ? UNKNOWN_OUTCOME : INCOMPLETE,
       });
     }
     this.#sent += bytes.length;
@@ -156,7 +158,7 @@ class Upload {
   }
 
   /** Whether the server can have all of it; without a length only the end tells. */
-  #isAllSent(): boolean {
+  isAllSent(): boolean {
     const { contentLength } = this.#source;
     return contentLength === undefined ? this.#request.writableEnded : this.#sent === contentLength;
   }
@@ -166,17 +168,12 @@ class Upload {
     if (ours && !this.#stop.signal.aborted) this.#clock.stop();
   }
 
-  /** Whether the server could not have all of it when it answered. */
-  get incomplete(): boolean {
-    return !this.#isAllSent();
-  }
-
   /**
    * Whether the connection has taken all of it, after an answer: that may be seen a moment before the last write is
    * told, which is waited for. What is still pending when the connection is closed, the server never had.
    */
   async isTaken(): Promise<boolean> {
-    if (this.incomplete) return false;
+    if (!this.isAllSent()) return false;
     if (this.#pending > 0) await this.#allTaken().catch(() => undefined);
     return this.#pending === 0;
   }
@@ -216,7 +213,7 @@ export async function putStream(server: Server, source: UploadSource, options: P
         operation,
         secrets,
         details: {
-          leftBehind: upload.incomplete ? 'no patch: the server has not taken the upload' : UNKNOWN_OUTCOME,
+          leftBehind: upload.isAllSent() ? UNKNOWN_OUTCOME : 'no patch: the server has not taken the upload',
         },
       });
     }

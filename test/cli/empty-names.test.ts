@@ -37,23 +37,8 @@ test('what every value of an option is called, so that a new word makes somebody
   const words = commands.flatMap(({ options }) =>
     options.flatMap(({ flags }) => /<([^>.]+)/.exec(flags)?.[1] ?? []),
   );
-  expect([...new Set(words)].toSorted()).toEqual(
-    [
-      ...['file', 'folder'],
-      ...[
-        'address:port',
-        'answer',
-        'bytes',
-        'fault',
-        'fingerprint',
-        'format',
-        'header',
-        'hex',
-        'host',
-        'how',
-      ],
-      ...['list', 'name', 'number', 'password', 'path', 'seconds', 'sha256', 'size', 'task', 'text', 'url'],
-      ...['user', 'uuid', 'when'],
-    ].toSorted(),
+  expect([...new Set(words)].toSorted().join(' ')).toBe(
+    'address:port answer bytes fault file fingerprint folder format header hex host how list name number ' +
+      'password path seconds sha256 size task text url user uuid when',
   );
 });

@@ -47,19 +47,22 @@ test.for([
   ['ext4', 'file'],
   ['ext2', 'file'],
   ['ext4', 'stream'],
-] as const)('%s into a %s, without an epoch: one build has one time, however long it takes', async ([fs, into]) => {
-  const work = workspace();
-  const image = work.output('x.vhd');
-  const upload = work.input('upload', uploadBytes(300_001));
-  const slow = 'sleep 1.1; exec REAL "$@"';
-  const env = fakeTools(work, { mke2fs: slow, debugfs: slow, e2fsck: slow });
-  const args = [upload, '--format', 'vhd', '--filesystem', fs, '--allow-unsigned'];
-  if (into === 'file') await mustBuild(work, [...args, '-o', image], { env });
-  else await mustBuild(work, args, { env, stdout: { path: image, through: 'pipe' } });
-  const { exitCode, made } = await reproduce(work, image);
-  expect(made).toMatchObject({ same: true, differentBytes: 0, notes: [] });
-  expect(exitCode).toBe(0);
-});
+] as const)(
+  '%s into a %s, without an epoch: one build has one time, however long it takes',
+  async ([fs, into]) => {
+    const work = workspace();
+    const image = work.output('x.vhd');
+    const upload = work.input('upload', uploadBytes(300_001));
+    const slow = 'sleep 1.1; exec REAL "$@"';
+    const env = fakeTools(work, { mke2fs: slow, debugfs: slow, e2fsck: slow });
+    const args = [upload, '--format', 'vhd', '--filesystem', fs, '--allow-unsigned'];
+    if (into === 'file') await mustBuild(work, [...args, '-o', image], { env });
+    else await mustBuild(work, args, { env, stdout: { path: image, through: 'pipe' } });
+    const { exitCode, made } = await reproduce(work, image);
+    expect(made).toMatchObject({ same: true, differentBytes: 0, notes: [] });
+    expect(exitCode).toBe(0);
+  },
+);
 
 /** One changed byte at a place outside the upload: where, and what is named. */
 const CHANGES = [

@@ -2,7 +2,9 @@
 import { randomBytes } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { beforeEach, describe, expect, test } from 'vitest';
+import { PatchVdiError } from '../../src/errors.js';
 import { IterableSource } from '../../src/io/iterable-source.js';
+import { UNKNOWN_OUTCOME } from '../../src/xenapi/server-failure.js';
 import { downloadPatch, uploadPatch } from '../../src/xenapi/transfer.js';
 import { KIB, MIB } from '../../src/units.js';
 import { NULL_REF, ReplayError, startReplay, type Replay } from '../oracles/xapi-replay.js';
@@ -24,6 +26,19 @@ function uploadRequest(pool: Replay) {
   const seen = pool.requests.find(({ path }) => path === '/pool_patch_upload');
   if (seen === undefined) throw new Error('there was no upload');
   return seen;
+}
+
+/** Requests of that method get this answer; all others the pool's own. */
+function intercept(
+  pool: Replay,
+  method: 'PUT' | 'GET',
+  answer: (request: IncomingMessage, response: ServerResponse) => void,
+): void {
+  pool.intercept = (request, response) => {
+    if (request.method !== method) return false;
+    answer(request, response);
+    return true;
+  };
 }
 
 async function contentOf(pool: Replay, uuid: string): Promise<Buffer> {
@@ -97,8 +112,7 @@ describe('an upload', () => {
 
   test('that the server drops in its middle fails with what the task says', async () => {
     const pool = await startReplay();
-    pool.intercept = (request, response) => {
-      if (request.method !== 'PUT') return false;
+    intercept(pool, 'PUT', (request, response) => {
       response.writeContinue();
       request.once('data', () => {
         for (const task of pool.tables.task.values()) {
@@ -106,8 +120,7 @@ describe('an upload', () => {
         }
         request.socket.destroy();
       });
-      return true;
-    };
+    });
     const connection = await connected(pool);
     const error = await thrownBy(uploadPatch(connection, source(randomBytes(8 * MIB)), {}));
     expect(error).toMatchObject({ code: 'OUT_OF_SPACE', parameters: ['the state folder'] });
@@ -119,8 +132,7 @@ describe('an upload', () => {
     const connection = await connected(pool, { trust: { caFile: certificate.file } });
     const content = randomBytes(2 * MIB);
     let cutAfter = 0;
-    pool.intercept = (request, response) => {
-      if (request.method !== 'PUT') return false;
+    intercept(pool, 'PUT', (request, response) => {
       if (cutAfter === 0) request.socket.destroy();
       else response.writeContinue();
       let received = 0;
@@ -128,8 +140,7 @@ describe('an upload', () => {
         received += part.length;
         if (received >= cutAfter) request.socket.destroy();
       });
-      return true;
-    };
+    });
     // Bytes of the body; the last ones are cut when everything is there but the answer.
     for (cutAfter of [0, 1, 65_537, 1_000_003, 2 * MIB - 1, 2 * MIB]) {
       expect(await thrownBy(uploadPatch(connection, source(content), {}))).toMatchObject({ kind: 'sink' });
@@ -141,8 +152,7 @@ describe('an upload', () => {
     const certificate = makeCertificate(temporaryFolder(), 'pool');
     const pool = await startReplay({ certificate });
     const connection = await connected(pool, { trust: { caFile: certificate.file } });
-    pool.intercept = (request, response) => {
-      if (request.method !== 'PUT') return false;
+    intercept(pool, 'PUT', (request, response) => {
       response.writeContinue();
       request.once('data', () => {
         for (const task of pool.tables.task.values()) {
@@ -152,8 +162,7 @@ describe('an upload', () => {
         response.writeHead(400, { 'content-type': 'application/json', connection: 'close' });
         response.end(JSON.stringify({ error }), () => request.socket.destroy());
       });
-      return true;
-    };
+    });
     for (let round = 0; round < 5; round += 1) {
       const error = await thrownBy(uploadPatch(connection, source(randomBytes(8 * MIB)), {}));
       expect(error).toMatchObject({ name: 'XenApiError', code: 'INVALID_PATCH' });
@@ -166,15 +175,13 @@ describe('an upload', () => {
   ] as const)('that gets a good answer %s is none', async ([, early]) => {
     const pool = await startReplay();
     const connection = await connected(pool);
-    pool.intercept = (request, response) => {
-      if (request.method !== 'PUT') return false;
+    intercept(pool, 'PUT', (request, response) => {
       if (early) response.end('OpaqueRef:x');
       else {
         response.writeContinue();
         request.once('data', () => response.end('OpaqueRef:x'));
       }
-      return true;
-    };
+    });
     expect(await thrownBy(uploadPatch(connection, source(randomBytes(8 * MIB)), {}))).toMatchObject({
       kind: 'sink',
       message: 'the server answered before it had everything',
@@ -219,11 +226,9 @@ describe('an upload', () => {
   test('that is sent elsewhere is not sent there', async () => {
     const [pool, other] = [await startReplay(), await startReplay()];
     const connection = await connected(pool);
-    pool.intercept = (request, response) => {
-      if (request.method !== 'PUT') return false;
+    intercept(pool, 'PUT', (request, response) => {
       response.writeHead(302, { location: `${other.url}${request.url}` }).end();
-      return true;
-    };
+    });
     const error = await thrownBy(uploadPatch(connection, source(randomBytes(MIB)), {}));
     expect(error).toMatchObject({
       kind: 'sink',
@@ -237,8 +242,7 @@ describe('an upload', () => {
   test('whose task fails after a good answer has failed', async () => {
     const pool = await startReplay();
     const connection = await connected(pool);
-    pool.intercept = (request, response) => {
-      if (request.method !== 'PUT') return false;
+    intercept(pool, 'PUT', (request, response) => {
       response.writeContinue();
       request.resume().on('end', () => {
         for (const task of pool.tables.task.values()) {
@@ -246,8 +250,7 @@ describe('an upload', () => {
         }
         response.end('OpaqueRef:x');
       });
-      return true;
-    };
+    });
     const error = await thrownBy(uploadPatch(connection, source(randomBytes(MIB)), {}));
     expect(error).toMatchObject({ code: 'VDI_IO_ERROR', parameters: ['Device I/O errors'] });
   });
@@ -256,12 +259,10 @@ describe('an upload', () => {
     const pool = await startReplay();
     const connection = await connected(pool, { timeouts: { ...TIMEOUTS, stall: 300, farewell: 200 } });
     pool.answers.set('task.cancel', () => '');
-    pool.intercept = (request, response) => {
-      if (request.method !== 'PUT') return false;
+    intercept(pool, 'PUT', (request, response) => {
       response.writeContinue();
       request.resume().on('end', () => response.end('OpaqueRef:x'));
-      return true;
-    };
+    });
     const error = await thrownBy(uploadPatch(connection, source(randomBytes(MIB)), {}));
     expect(error).toMatchObject({
       kind: 'sink',
@@ -272,12 +273,10 @@ describe('an upload', () => {
 
   test('that the server drops without a word is cancelled', async () => {
     const pool = await startReplay();
-    pool.intercept = (request, response) => {
-      if (request.method !== 'PUT') return false;
+    intercept(pool, 'PUT', (request, response) => {
       response.writeContinue();
       request.once('data', () => request.socket.destroy());
-      return true;
-    };
+    });
     const connection = await connected(pool);
     const error = await thrownBy(uploadPatch(connection, source(randomBytes(8 * MIB)), {}));
     expect(error).toMatchObject({
@@ -334,13 +333,32 @@ describe('an upload', () => {
     expect(uploadRequest(pool).complete).toBe(false);
   });
 
+  test('of a source that breaks behind its last byte may be there: that is not denied', async () => {
+    const pool = await startReplay();
+    const connection = await connected(pool);
+    const taken = new Promise<void>((resolve) => {
+      intercept(pool, 'PUT', (request, response) => {
+        response.writeContinue();
+        request.resume().once('end', resolve);
+      });
+    });
+    async function* broken(): AsyncGenerator<Uint8Array> {
+      yield* chunksOf(Buffer.alloc(MIB));
+      await taken;
+      throw new PatchVdiError('upload', 'the archive is damaged', { leftBehind: 'nothing mountable' });
+    }
+    const upload = new IterableSource('upload', broken(), MIB);
+    expect(await thrownBy(uploadPatch(connection, upload, {}))).toMatchObject({
+      message: 'the archive is damaged',
+      leftBehind: UNKNOWN_OUTCOME,
+    });
+  });
+
   test('to a server that does not read on stops after a while', async () => {
     const pool = await startReplay();
-    pool.intercept = (request, response) => {
-      if (request.method !== 'PUT') return false;
+    intercept(pool, 'PUT', (_request, response) => {
       response.writeContinue();
-      return true;
-    };
+    });
     const connection = await connected(pool, { timeouts: { ...TIMEOUTS, stall: 200 } });
     const error = await thrownBy(uploadPatch(connection, source(randomBytes(16 * MIB)), {}));
     expect(error).toMatchObject({ kind: 'sink', message: 'the server does not go on with the upload' });
@@ -348,7 +366,7 @@ describe('an upload', () => {
 
   test('to a server that never asks for the body stops after a while, and sent none', async () => {
     const pool = await startReplay();
-    pool.intercept = (request) => request.method === 'PUT';
+    intercept(pool, 'PUT', () => undefined);
     const connection = await connected(pool, { timeouts: { ...TIMEOUTS, stall: 200 } });
     const error = await thrownBy(uploadPatch(connection, source(randomBytes(MIB)), {}));
     expect(error).toMatchObject({ message: 'the server does not go on with the upload' });
@@ -392,11 +410,9 @@ describe('an upload', () => {
     ],
   ])('to a server that %s stops after a while', async ([, length, chunk, answer]) => {
     const pool = await startReplay();
-    pool.intercept = (request, response) => {
-      if (request.method !== 'PUT') return false;
+    intercept(pool, 'PUT', (request, response) => {
       answer(request, response);
-      return true;
-    };
+    });
     const connection = await connected(pool, { timeouts: { ...TIMEOUTS, stall: 300 } });
     const whole = new IterableSource('upload', chunksOf(Buffer.alloc(length), chunk), length);
     expect(await thrownBy(uploadPatch(connection, whole, {}))).toMatchObject({
@@ -408,12 +424,10 @@ describe('an upload', () => {
   test('that gets a good answer from a server which leaves before it took all is none', async () => {
     const pool = await startReplay();
     const connection = await connected(pool);
-    pool.intercept = (request, response) => {
-      if (request.method !== 'PUT') return false;
+    intercept(pool, 'PUT', (request, response) => {
       response.writeContinue();
       setTimeout(() => response.end('OpaqueRef:x', () => request.socket.destroy()), 50);
-      return true;
-    };
+    });
     const atOnce = new IterableSource('upload', chunksOf(Buffer.alloc(16 * MIB), 16 * MIB), 16 * MIB);
     expect(await thrownBy(uploadPatch(connection, atOnce, {}))).toMatchObject({ kind: 'sink' });
   });
@@ -421,16 +435,14 @@ describe('an upload', () => {
   test('of a source that does not end is refused when the server says so, not later', async () => {
     const pool = await startReplay();
     const connection = await connected(pool);
-    pool.intercept = (request, response) => {
-      if (request.method !== 'PUT') return false;
+    intercept(pool, 'PUT', (request, response) => {
       response.writeContinue();
       request.resume().on('end', () => {
         // Unlike ours it keeps the connection.
         const words = JSON.stringify({ error: { code: 'INVALID_PATCH', parameters: [] } });
         response.writeHead(400, { 'content-length': String(words.length) }).write(words);
       });
-      return true;
-    };
+    });
     async function* open(): AsyncGenerator<Uint8Array> {
       yield* chunksOf(Buffer.alloc(MIB));
       await new Promise(() => undefined);
@@ -458,13 +470,11 @@ describe('a download', () => {
     ['before its last byte', MIB - 1],
   ] as const)('that breaks off %s is no success', async ([, bytes]) => {
     const pool = await startReplay();
-    pool.intercept = (request, response) => {
-      if (request.method !== 'GET') return false;
+    intercept(pool, 'GET', (request, response) => {
       response.writeHead(200, { 'content-length': String(MIB) });
       response.flushHeaders();
       response.write(Buffer.alloc(bytes), () => setTimeout(() => request.socket.destroy(), 20));
-      return true;
-    };
+    });
     expect(await thrownBy(contentOf(pool, 'any'))).toMatchObject({
       kind: 'sink',
       message: 'the download broke off',
@@ -474,11 +484,9 @@ describe('a download', () => {
 
   test('of a length that no number can tell is refused before its bytes', async () => {
     const pool = await startReplay();
-    pool.intercept = (request, response) => {
-      if (request.method !== 'GET') return false;
+    intercept(pool, 'GET', (_request, response) => {
       response.writeHead(200, { 'content-length': '99999999999999999' }).write('abc');
-      return true;
-    };
+    });
     expect(await thrownBy(contentOf(pool, 'any'))).toMatchObject({
       kind: 'sink',
       message: expect.stringMatching(/^the server announces an unusable length/) as string,
@@ -488,11 +496,9 @@ describe('a download', () => {
 
   test('that does not go on stops after a while', async () => {
     const pool = await startReplay();
-    pool.intercept = (request, response) => {
-      if (request.method !== 'GET') return false;
+    intercept(pool, 'GET', (_request, response) => {
       response.writeHead(200, { 'content-length': '100' }).write('abc');
-      return true;
-    };
+    });
     const connection = await connected(pool, { timeouts: { ...TIMEOUTS, stall: 200 } });
     const reading = downloadPatch(connection, 'any', async ({ chunks }) => {
       for await (const chunk of chunks) expect(chunk.length).toBe(3);
