@@ -149,7 +149,8 @@ describe('who is slow', () => {
     const server = await testServer({ limits });
     const { socket, closed } = await wire(server);
     socket.write(`PUT /pool_patch_upload HTTP/1.1\r\nHost: x\r\n${BASIC}Content-Length: ${MIB}\r\n\r\n`);
-    const drip = setInterval(() => socket.write('a'), 20);
+    // So few that they do not yet tell that this is no patch.
+    const drip = setInterval(() => socket.write('a'), 200);
     expect(statuses(await closed)).toEqual([408]);
     clearInterval(drip);
     await expect.poll(() => server.log.map(({ status }) => status)).toEqual([408]);
