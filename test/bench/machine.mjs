@@ -30,7 +30,7 @@ const dfColumn = (folder, column) =>
     .trim();
 
 /** The commit, and whether the tree had more than it. */
-function commit() {
+export function commit() {
   const git = (...args) => execFileSync('git', args, { encoding: 'utf8', cwd: import.meta.dirname }).trim();
   try {
     const changed = git('status', '--porcelain', '--untracked-files=no') !== '';

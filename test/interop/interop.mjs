@@ -10,7 +10,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { versionOf } from '../bench/machine.mjs';
+import { commit, versionOf } from '../bench/machine.mjs';
 import { createImages, FAULTS, FILESYSTEMS, FORMATS } from './table/images.mjs';
 import { missing, READERS } from './table/readers.mjs';
 import { reportText } from './table/report.mjs';
@@ -62,6 +62,8 @@ const damaged = FAULTS.map((image) => {
 });
 
 const result = {
+  date: new Date().toISOString().slice(0, 10),
+  commit: commit(),
   uploadBytes: images.uploadBytes,
   readers: readers.map((reader) => ({
     name: reader.name,

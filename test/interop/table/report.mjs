@@ -36,14 +36,14 @@ function noticedBy(name, damaged) {
   return noticed.length === 0 ? 'does not check' : `${noticed.length} of ${asked.length}`;
 }
 
-export function reportText({ readers, good, damaged, uploadBytes }) {
+export function reportText({ date, commit, readers, good, damaged, uploadBytes }) {
   const names = readers.map(({ name }) => name);
   const present = readers.filter((reader) => reader.missing === undefined);
   const cells = (row) => names.map((name) => cell(row.verdicts[name]));
   const parts = [
     '# Interoperability',
     wrapped(
-      `Made by \`npm run interop\`; do not edit. Every kind of image that \`build\` makes, with a signed upload of ${uploadBytes} bytes in it, before programs that know nothing of patch-vdi.`,
+      `Made by \`npm run interop\` on ${date}, commit ${commit}; do not edit. Every kind of image that \`build\` makes, with a signed upload of ${uploadBytes} bytes in it, before programs that know nothing of patch-vdi.`,
     ),
     table(
       ['format', 'file system', ...names],
