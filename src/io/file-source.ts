@@ -11,9 +11,14 @@ const readAsync = promisify(read);
 const CHUNK_BYTES = MIB;
 const BUFFER_COUNT = 4;
 
+interface ReadAhead {
+  readonly buffer: Buffer;
+  readonly byteCount: number;
+}
+
 /**
- * An upload that lies in a file, read in order from `startOffset`. The next read runs in a thread while the bytes of
- * the last one are written.
+ * An upload that lies in a file, read in order from `startOffset`. The next read runs in a thread while the receiver
+ * writes the bytes of the last one in this one, if a buffer is free.
  *
  * @param fd becomes the source's own when `ownsFd`
  * @param startOffset null: read from the descriptor's own position (a redirected standard input)
@@ -54,19 +59,29 @@ export class FileSource implements UploadSource {
     pool.onGive(() => wake?.());
     const onAbort = (): void => wake?.();
     abortSignal.addEventListener('abort', onAbort);
+    const free = async (): Promise<Buffer> => {
+      for (;;) {
+        const buffer = pool.take();
+        if (buffer !== undefined) return buffer;
+        await new Promise<void>((resolve) => (wake = resolve));
+        abortSignal.throwIfAborted();
+      }
+    };
+    const read = async (buffer: Buffer): Promise<ReadAhead> => ({
+      buffer,
+      byteCount: await this.#fill(buffer),
+    });
+    let ahead: Promise<ReadAhead> | undefined;
     try {
       for (;;) {
-        let buffer = pool.take();
-        while (buffer === undefined) {
-          await new Promise<void>((resolve) => (wake = resolve));
-          abortSignal.throwIfAborted();
-          buffer = pool.take();
-        }
-        const byteCount = await this.#fill(buffer);
+        const { buffer, byteCount } = await (ahead ?? read(await free()));
         abortSignal.throwIfAborted();
         if (byteCount === 0) return;
-        const taken = buffer;
-        const wait = receive({ bytes: taken.subarray(0, byteCount), release: () => pool.give(taken) });
+        const next = pool.take();
+        ahead = next && read(next);
+        // It is told when its bytes are wanted, which may be never.
+        ahead?.catch(() => undefined);
+        const wait = receive({ bytes: buffer.subarray(0, byteCount), release: () => pool.give(buffer) });
         if (wait !== undefined) await untilAborted(wait, abortSignal);
       }
     } finally {
