@@ -1,4 +1,4 @@
-import { closeSync, fstatSync, openSync, readSync, truncateSync, writeFileSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readFileSync, readSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import type { Chunk } from '../../src/io/chunk.js';
@@ -80,6 +80,23 @@ describe('the bytes', () => {
     }
     await pumping;
     expect(held).toEqual([]);
+  });
+
+  test('are read ahead while the receiver writes the ones before in this thread', async () => {
+    const { path, fd } = openUpload();
+    const position = () => Number(/pos:\s*(\d+)/.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'))?.[1]);
+    const pauses = new Int32Array(new SharedArrayBuffer(4));
+    let first: number | undefined;
+    await new FileSource(path, fd, undefined, null).pump(({ bytes, release }) => {
+      const end = performance.now() + 20_000;
+      // Nothing of this thread runs meanwhile.
+      while (first === undefined && position() <= bytes.length && performance.now() < end)
+        Atomics.wait(pauses, 0, 0, 5);
+      first ??= position();
+      release();
+      return undefined;
+    }, never);
+    expect(first).toBe(2 * MIB);
   });
 
   test('end where the file ends now, whatever its length was', async () => {
