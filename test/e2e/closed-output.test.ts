@@ -3,7 +3,7 @@
  * there would be lost without a word.
  */
 import { statSync } from 'node:fs';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { runJudge } from '../oracles/run-judge.js';
 import { CLI } from './cli.js';
 import { MIB, writeUpload } from './uploads.js';
@@ -52,4 +52,34 @@ test.for([
 test('the judge is right about the shell: a closed descriptor is closed', () => {
   expect(sh('cat vdi.raw >&-').exitCode).not.toBe(0);
   expect(statSync(`${work.folder}/vdi.raw`).size).toBeGreaterThan(MIB);
+});
+
+describe('a reader that is slow', () => {
+  // More than a pipe holds, so that most of it waits when the work is done.
+  const LONG = 'patch_vdi inspect vdi.vhd --map --json';
+
+  test.for([
+    ['good', 'vdi.vhd', 0],
+    ['damaged', 'damaged.vhd', 6],
+  ] as const)('gets all of it, of a %s image', ([, image, code]) => {
+    sh('cp vdi.vhd damaged.vhd; printf x | dd of=damaged.vhd bs=1 seek=600 conv=notrunc');
+    const command = LONG.replace('vdi.vhd', image);
+    const { exitCode, stdout } = sh(`set -o pipefail; ${command} | (sleep 1; cat)`);
+    expect(exitCode).toBe(code);
+    expect(stdout.length).toBeGreaterThan(128 * 1024);
+    expect(JSON.parse(stdout)).toMatchObject({ ok: true, healthy: code === 0 });
+  });
+
+  test('and has seen enough: that is no error', () => {
+    const { exitCode, stdout, stderr } = sh(`set -o pipefail; ${LONG} | (sleep 1; head -c 1)`);
+    expect({ exitCode, stdout, stderr }).toEqual({ exitCode: 0, stdout: '{', stderr: '' });
+  });
+
+  test('and never reads: a signal ends the wait', () => {
+    const { stdout } = sh(
+      `mkfifo p; sleep 100 <p & (exec 3>p; exec ${process.execPath} ${CLI} inspect vdi.vhd --map --json >&3 3>&-) & pid=$!; ` +
+        'sleep 3; kill -0 $pid && echo it waits; kill -TERM $pid; wait $pid; echo $?; kill %1',
+    );
+    expect(stdout).toBe('it waits\n143\n');
+  });
 });
