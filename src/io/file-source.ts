@@ -31,7 +31,6 @@ export class FileSource implements UploadSource {
   readonly #fd: number;
   readonly #ownsFd: boolean;
   readonly #startOffset: number | null;
-  #position: number | null;
   #closed = false;
   #reading: Promise<unknown> = Promise.resolve();
 
@@ -46,7 +45,6 @@ export class FileSource implements UploadSource {
     this.contentLength = contentLength;
     this.#fd = fd;
     this.#startOffset = startOffset;
-    this.#position = startOffset;
     this.repeatable = startOffset !== null && contentLength !== undefined;
     this.#ownsFd = ownsFd;
   }
@@ -54,23 +52,26 @@ export class FileSource implements UploadSource {
   async pump(receive: ChunkReceiver, abortSignal: AbortSignal): Promise<void> {
     const pool = new BufferPool(BUFFER_COUNT, CHUNK_BYTES);
     abortSignal.throwIfAborted();
-    this.#position = this.#startOffset;
+    // Of this pump alone: a read that an earlier one has left behind must not move it.
+    let position = this.#startOffset;
     let wake: (() => void) | undefined;
     pool.onGive(() => wake?.());
     const onAbort = (): void => wake?.();
     abortSignal.addEventListener('abort', onAbort);
     const free = async (): Promise<Buffer> => {
       for (;;) {
+        // An abort that came before the wait would wake nobody.
+        abortSignal.throwIfAborted();
         const buffer = pool.take();
         if (buffer !== undefined) return buffer;
         await new Promise<void>((resolve) => (wake = resolve));
-        abortSignal.throwIfAborted();
       }
     };
-    const read = async (buffer: Buffer): Promise<ReadAhead> => ({
-      buffer,
-      byteCount: await this.#fill(buffer),
-    });
+    const read = async (buffer: Buffer): Promise<ReadAhead> => {
+      const byteCount = await this.#fill(buffer, position);
+      if (position !== null) position += byteCount;
+      return { buffer, byteCount };
+    };
     let ahead: Promise<ReadAhead> | undefined;
     try {
       for (;;) {
@@ -89,12 +90,11 @@ export class FileSource implements UploadSource {
     }
   }
 
-  async #fill(buffer: Buffer): Promise<number> {
+  async #fill(buffer: Buffer, position: number | null): Promise<number> {
     try {
-      const reading = readAsync(this.#fd, buffer, 0, buffer.length, this.#position);
+      const reading = readAsync(this.#fd, buffer, 0, buffer.length, position);
       this.#reading = reading.catch(() => undefined);
       const { bytesRead } = await reading;
-      if (this.#position !== null) this.#position += bytesRead;
       return bytesRead;
     } catch (cause) {
       const found = cause instanceof Error ? cause.message : String(cause);

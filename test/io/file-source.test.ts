@@ -126,6 +126,18 @@ describe('an abort', () => {
     expect(receive).toHaveBeenCalledTimes(1);
   });
 
+  test('by the receiver that holds the last buffer', async () => {
+    const { path, fd } = openUpload();
+    const stop = new AbortController();
+    let held = 0;
+    const pumping = new FileSource(path, fd, undefined, 0).pump(() => {
+      held += 1;
+      if (held === 4) stop.abort(reason);
+      return undefined;
+    }, stop.signal);
+    await expect(pumping).rejects.toBe(reason);
+  });
+
   test('while all buffers are held', async () => {
     const { path, fd } = openUpload();
     const stop = new AbortController();
